@@ -1,0 +1,44 @@
+"""Packaging of supervisortw; the metadata lives here, the tools' settings in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="supervisortw",
+    version="0.1.0",
+    description="A process supervisor on Twisted: programs, restarts, and a prompt to steer them",
+    long_description=(HERE / "README.rst").read_text(encoding="utf-8"),
+    long_description_content_type="text/x-rst",
+    license="MIT",
+    python_requires=">=3.10",
+    # twisted.plugins has no __init__.py: the drop-in is installed beside Twisted's own.
+    packages=[*find_packages(include=["supervisortw", "supervisortw.*"]), "twisted.plugins"],
+    package_data={"supervisortw.config": ["*.xml", "*.conf"], "supervisortw": ["py.typed"]},
+    install_requires=[
+        "Twisted[tls]>=26.10",
+        "zope.interface>=6",
+        "ZConfig>=4.1",
+        "prompt_toolkit>=3.0.47",
+    ],
+    extras_require={
+        "test": [
+            "pytest>=8.2",
+            "pytest-twisted>=1.14.3",
+            "hypothesis>=6.100",
+            "ruff>=0.12",
+            "mypy>=1.15",
+            "mypy-zope>=1.0.11",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "supervisord = supervisortw.supervisord:main",
+            "supervisorctl = supervisortw.client.main:main",
+            "pid-proxy = supervisortw.tools.pidproxy:main",
+        ],
+    },
+    zip_safe=False,
+)

@@ -1,0 +1,52 @@
+"""Every number that bounds something, in one place, with its unit and its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds that hold everywhere; a test reaches each of them."""
+
+    # The gate in front of Perspective Broker.
+    gate_frame_bytes: int = 1024
+    gate_seconds: float = 15.0
+    unix_connections_before_login: int = 16
+
+    # One message of Perspective Broker, once logged in.
+    broker_expression_bytes: int = 256 * 1024
+    broker_string_bytes: int = 128 * 1024
+    broker_items: int = 20_000
+    broker_list_items: int = 10_000
+    broker_depth: int = 24
+    broker_prefix_digits: int = 10
+    broker_answers_owed: int = 32
+
+    # Sessions.
+    sessions: int = 256
+    sessions_per_user: int = 64
+    subscriptions_per_session: int = 16
+    calls_per_second: float = 2000.0
+
+    # Answers: what is larger is fetched page by page.
+    page_bytes: int = 64 * 1024
+    answers_waiting_per_session: int = 4
+    answer_bytes: int = 64 * 1024 * 1024
+    chunks_unacknowledged: int = 4
+    undelivered_seconds: float = 30.0
+
+    # Logs.
+    log_read_bytes: int = 64 * 1024
+    tail_scan_bytes: int = 1024 * 1024
+    tail_lines: int = 15
+
+    # Processes.
+    kill_repeat_seconds: float = 1.0
+
+    # The client.
+    answer_seconds: float = 10.0
+    ping_seconds: float = 15.0
+
+
+LIMITS = Limits()
