@@ -1,0 +1,173 @@
+"""What the daemon tells about itself and its programs: the records of every answer.
+
+Each record turns into a dictionary of plain values for the wire and back (`to_plain`,
+`from_plain`); a field that an older or newer peer does not know is left out, never guessed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from supervisortw.core.states import State
+
+Record = TypeVar("Record")
+
+
+class Result(enum.Enum):
+    """What came of one request for one program."""
+
+    STARTED = "started"
+    ALREADY_UP = "already up"
+    STOPPED = "stopped"
+    ALREADY_DOWN = "already down"
+    RESTARTED = "restarted"
+    ENDED = "ended"  # it ran and ended as its configuration allows
+    SIGNALLED = "signalled"
+    CLEARED = "cleared"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"  # somebody else asked for the contrary meanwhile
+    UNKNOWN = "unknown"  # no program of that name
+
+
+GOOD_RESULTS = frozenset(
+    {
+        Result.STARTED,
+        Result.ALREADY_UP,
+        Result.STOPPED,
+        Result.ALREADY_DOWN,
+        Result.RESTARTED,
+        Result.ENDED,
+        Result.SIGNALLED,
+        Result.CLEARED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a request for one program; ``text`` is the rest of the sentence after the name."""
+
+    name: str
+    result: Result
+    text: str
+
+    @property
+    def good(self) -> bool:
+        """True if the program is now as it was asked to be."""
+        return self.result in GOOD_RESULTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramStatus:
+    """One program as it stands now.
+
+    ``pid`` is 0 when nothing runs. ``since`` is seconds in the current state, by a monotonic clock.
+    ``restarts`` counts starts that nobody asked for. ``detail`` says why it is in that state.
+    """
+
+    name: str
+    state: State
+    wanted: bool
+    pid: int
+    since: float
+    restarts: int
+    detail: str
+
+    @property
+    def up(self) -> bool:
+        """True if a process of the program is alive."""
+        return self.pid != 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStatus:
+    """The daemon and the programs that were asked for; ``notes`` is what an operator should know."""
+
+    version: str
+    pid: int
+    sockets: tuple[str, ...]
+    source: str
+    uptime: float
+    shutting_down: bool
+    notes: tuple[str, ...]
+    programs: tuple[ProgramStatus, ...]
+    unknown: tuple[Outcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPiece:
+    """Bytes of a log from ``offset`` on; ``size`` is how long the log was at that moment."""
+
+    offset: int
+    size: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadAnswer:
+    """What `reload` did, or `reread` would do: one line for each change, and what came of it."""
+
+    source: str
+    lines: tuple[str, ...]
+    warnings: tuple[str, ...]
+    outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """True if the file differs from what runs."""
+        return bool(self.lines)
+
+
+def to_plain(record: object) -> Any:
+    """Return ``record`` as dictionaries, lists, strings and numbers. Log data is not told this way."""
+    if isinstance(record, enum.Enum):
+        return record.value
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        names = (field.name for field in dataclasses.fields(record))
+        return {name: to_plain(getattr(record, name)) for name in names}
+    if isinstance(record, (tuple, list)):
+        return [to_plain(item) for item in record]
+    return record
+
+
+def from_plain(kind: type[Record], plain: Mapping[str, Any]) -> Record:
+    """Return the record of type ``kind`` that ``plain`` tells of.
+
+    Raises ValueError or TypeError if a value cannot be what the record says it is.
+    """
+    readers = _READERS.get(kind, {})
+    assert dataclasses.is_dataclass(kind)
+    names = {field.name for field in dataclasses.fields(kind)}
+    values = {
+        name: readers.get(name, _unchanged)(value) for name, value in plain.items() if name in names
+    }
+    return kind(**values)
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(str(item) for item in value)
+
+
+def _outcomes(value: Any) -> tuple[Outcome, ...]:
+    return tuple(from_plain(Outcome, item) for item in value)
+
+
+_READERS: dict[type[Any], dict[str, Any]] = {
+    Outcome: {"result": Result},
+    ProgramStatus: {"state": State},
+    DaemonStatus: {
+        "sockets": _texts,
+        "notes": _texts,
+        "programs": lambda value: tuple(from_plain(ProgramStatus, item) for item in value),
+        "unknown": _outcomes,
+    },
+    ReloadAnswer: {"lines": _texts, "warnings": _texts, "outcomes": _outcomes},
+}

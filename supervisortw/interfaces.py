@@ -1,0 +1,142 @@
+"""The seams: what the parts of supervisortw ask of each other, and nothing about how it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer
+
+Cancel = Callable[[], None]
+
+
+class Timer(Protocol):
+    """A call that is due later."""
+
+    def cancel(self) -> None:
+        """Forget the call. It must not have run yet."""
+
+
+class Clock(Protocol):
+    """Monotonic time in seconds, and calls that are due later; a Twisted reactor is one."""
+
+    def seconds(self) -> float:
+        """Return the time now; only differences mean anything."""
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> Timer:
+        """Call ``callable(*args)`` after ``delay`` seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a process runs as. ``groups`` are all supplementary groups, by number."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str
+    home: str
+    shell: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnRequest:
+    """Everything that is needed to start one process.
+
+    ``output`` is the file descriptor that becomes both stdout and stderr. ``identity`` None means
+    the daemon's own. The process leads a session of its own.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    output: int
+    identity: Identity | None = None
+    umask: int = 0o022
+    directory: str = "/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a process ended: an exit code, or the signal that ended it, or neither if unknown."""
+
+    code: int | None = None
+    signal: int | None = None
+    core: bool = False
+
+
+class Child(Protocol):
+    """A process that was started and has not been reaped."""
+
+    pid: int
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process itself; nothing happens if it has just ended."""
+
+
+class Spawner(Protocol):
+    """Starts processes."""
+
+    def spawn(self, request: SpawnRequest, ended: Callable[[Exit], None]) -> Child:
+        """Start a process; ``ended`` is called once, later, when it has been reaped.
+
+        Raises SpawnError with a reason for the operator.
+        """
+
+
+class Sessions(Protocol):
+    """What is left of the sessions that children lead, after or before their leaders end."""
+
+    def signal(self, sid: int, number: int) -> None:
+        """Send a signal to every process of session ``sid`` that is still there."""
+
+    def when_empty(self, sid: int, emptied: Callable[[], None]) -> Cancel | None:
+        """Call ``emptied`` once no process of the session is left.
+
+        Returns None, and never calls, if it is empty already; otherwise a way to stop watching.
+        """
+
+
+class Control(Protocol):
+    """Everything that can be asked of a daemon: implemented by the daemon, a proxy, and a fake.
+
+    Names are program names or the words ``all``, ``up`` and ``down``. A name that no program has
+    gives an Outcome that says so and names the nearest; it is not an exception.
+    """
+
+    async def status(self, names: Sequence[str]) -> DaemonStatus:
+        """Tell how the daemon and the named programs stand; no names means all."""
+
+    async def start(self, names: Sequence[str]) -> list[Outcome]:
+        """Start what is down and wait until each is up, or has failed."""
+
+    async def stop(self, names: Sequence[str]) -> list[Outcome]:
+        """Stop what is up and wait until all of its processes are gone."""
+
+    async def restart(self, names: Sequence[str]) -> list[Outcome]:
+        """Stop what is up, start all, and wait; one event in the daemon for each program."""
+
+    async def signal(self, signame: str, names: Sequence[str]) -> list[Outcome]:
+        """Send a signal to the main process of each program that is up."""
+
+    async def reload(self) -> ReloadAnswer:
+        """Read the configuration again and apply it. Raises Refused if it has problems."""
+
+    async def reread(self) -> ReloadAnswer:
+        """Tell what `reload` would do, and do nothing. Raises Refused if it has problems."""
+
+    async def shutdown(self) -> list[Outcome]:
+        """Stop every program, answer with what came of it, and end the daemon."""
+
+    async def tail(self, name: str | None, lines: int) -> LogPiece:
+        """Return the last lines of a program's log, or of the daemon's own if name is None."""
+
+    async def read_log(self, name: str | None, offset: int, length: int) -> LogPiece:
+        """Return at most ``length`` bytes of a log from ``offset`` on."""
+
+    async def clear(self, names: Sequence[str]) -> list[Outcome]:
+        """Empty the logs of the named programs."""
+
+    def watch_log(self, name: str | None, grown: Callable[[], None]) -> Cancel:
+        """Call ``grown`` each time the log has changed. Raises Refused if there is no such log."""
