@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
+
+from supervisortw.core.environment import Login
 from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer
 
 Cancel = Callable[[], None]
@@ -35,20 +38,18 @@ class Identity:
     uid: int
     gid: int
     groups: tuple[int, ...]
-    name: str
-    home: str
-    shell: str
+    login: Login
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpawnRequest:
     """Everything that is needed to start one process.
 
+    ``command`` begins with a path, or with a name that is looked up in the PATH of ``environment``.
     ``output`` is the file descriptor that becomes both stdout and stderr. ``identity`` None means
     the daemon's own. The process leads a session of its own.
     """
 
-    name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     output: int
@@ -57,45 +58,27 @@ class SpawnRequest:
     directory: str = "/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
-    """How a process ended: an exit code, or the signal that ended it, or neither if unknown."""
-
-    code: int | None = None
-    signal: int | None = None
-    core: bool = False
-
-
-class Child(Protocol):
-    """A process that was started and has not been reaped."""
-
-    pid: int
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the process itself; nothing happens if it has just ended."""
-
-
 class Spawner(Protocol):
     """Starts processes."""
 
-    def spawn(self, request: SpawnRequest, ended: Callable[[Exit], None]) -> Child:
-        """Start a process; ``ended`` is called once, later, when it has been reaped.
+    def spawn(self, protocol: IProcessProtocol, request: SpawnRequest) -> IProcessTransport:
+        """Start a process that ``protocol`` is told about; never calls it before it has returned.
 
         Raises SpawnError with a reason for the operator.
         """
 
 
 class Sessions(Protocol):
-    """What is left of the sessions that children lead, after or before their leaders end."""
+    """The processes of a session, together: a child leads one, and may leave others behind in it."""
 
     def signal(self, sid: int, number: int) -> None:
-        """Send a signal to every process of session ``sid`` that is still there."""
+        """Send a signal to every process of session ``sid`` that is there."""
 
-    def when_empty(self, sid: int, emptied: Callable[[], None]) -> Cancel | None:
-        """Call ``emptied`` once no process of the session is left.
+    def has_others(self, sid: int) -> bool:
+        """True if, after its leader was reaped, somebody is left in the leader's process group."""
 
-        Returns None, and never calls, if it is empty already; otherwise a way to stop watching.
-        """
+    def when_empty(self, sid: int, emptied: Callable[[], None]) -> Cancel:
+        """Call ``emptied`` once, later, when no process of the session is left."""
 
 
 class Control(Protocol):

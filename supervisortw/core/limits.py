@@ -22,6 +22,9 @@ class Limits:
     broker_depth: int = 24
     broker_prefix_digits: int = 10
     broker_answers_owed: int = 32
+    broker_name_bytes: int = 64  # the name of a verb
+    broker_messages_per_turn: int = 64  # then everybody else has their turn
+    broker_failures_logged: int = 10  # tracebacks in our log that one connection can cause
 
     # Sessions.
     sessions: int = 256
@@ -33,6 +36,8 @@ class Limits:
     page_bytes: int = 64 * 1024
     answers_waiting_per_session: int = 4
     answer_bytes: int = 64 * 1024 * 1024
+    answer_items: int = 1_000_000
+    answer_plain_bytes: int = 8 * 1024  # larger ones are compressed
     chunks_unacknowledged: int = 4
     undelivered_seconds: float = 30.0
 

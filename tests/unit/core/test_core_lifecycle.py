@@ -1,0 +1,254 @@
+"""The life-cycle table, searched exhaustively."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import pytest
+
+from supervisortw.core.lifecycle import (
+    TABLE,
+    CancelTimer,
+    Event,
+    Exited,
+    Kill,
+    Life,
+    RestartAsked,
+    SessionEmptied,
+    SetTimer,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    StartAsked,
+    StopAsked,
+    Terminate,
+    TimedOut,
+    step,
+)
+from supervisortw.core.model import AutoRestart, Program
+from supervisortw.core.states import ALIVE, State
+from supervisortw.errors import InvalidTransition
+
+PROGRAM = Program(name="web", command=("web",))
+
+POLICIES = [
+    replace(PROGRAM, **changes)
+    for changes in (
+        {},
+        {"forever": True},
+        {"backoff_limit": 1},
+        {"start_seconds": 0.0},
+        {"start_retries": 0},
+        {"start_retries": 2},
+        {"exit_codes": frozenset({0, 2})},
+        {"auto_restart": AutoRestart.UNEXPECTED},
+        {"auto_restart": AutoRestart.NEVER},
+        {"auto_restart": AutoRestart.NEVER, "forever": True},
+    )
+]
+
+
+@dataclass(frozen=True)
+class World:
+    """A life together with what is really there, as the daemon's edge would see it."""
+
+    life: Life = Life()
+    asked_to_spawn: bool = False
+    leader: bool = False
+    others: bool = False
+    timer: bool = False
+
+    @property
+    def anything_alive(self) -> bool:
+        return self.leader or self.others
+
+    def possible_events(self) -> list[Event]:
+        if self.asked_to_spawn:  # Spawn is carried out before anything else can happen
+            return [Spawned(), SpawnFailed(permanent=True), SpawnFailed(permanent=False)]
+        events: list[Event] = [StartAsked(), StopAsked(), RestartAsked()]
+        if self.leader:
+            codes_and_uptimes = itertools.product((0, 1, 2, None), (0.5, 10.0), (False, True))
+            events += [Exited(code, uptime, left) for code, uptime, left in codes_and_uptimes]
+        elif self.others:
+            events.append(SessionEmptied())
+        if self.timer:
+            events.append(TimedOut())
+        return events
+
+    def after(self, event: Event, program: Program) -> World:
+        life, effects = step(self.life, program, event)
+        world = replace(self, life=life)
+        if isinstance(event, Spawned):
+            world = replace(world, asked_to_spawn=False, leader=True)
+        elif isinstance(event, SpawnFailed):
+            world = replace(world, asked_to_spawn=False)
+        elif isinstance(event, Exited):
+            world = replace(world, leader=False, others=event.others_left)
+        elif isinstance(event, SessionEmptied):
+            world = replace(world, others=False)
+        elif isinstance(event, TimedOut):
+            world = replace(world, timer=False)
+        for effect in effects:
+            if isinstance(effect, Spawn):
+                assert not world.anything_alive, f"second copy: {self} {event}"
+                assert not world.asked_to_spawn
+                world = replace(world, asked_to_spawn=True)
+            elif isinstance(effect, SetTimer):
+                assert effect.seconds >= 0
+                world = replace(world, timer=True)
+            elif isinstance(effect, CancelTimer):
+                world = replace(world, timer=False)
+            elif isinstance(effect, (Terminate, Kill)):
+                assert world.anything_alive
+        return world
+
+
+def reachable(program: Program) -> dict[World, set[World]]:
+    """Return every world that can be reached, with the worlds that can follow it."""
+    follows: dict[World, set[World]] = {}
+    todo = [World()]
+    while todo:
+        world = todo.pop()
+        if world not in follows:
+            follows[world] = {world.after(event, program) for event in world.possible_events()}
+            todo.extend(follows[world])
+    return follows
+
+
+@pytest.mark.parametrize("program", POLICIES, ids=str)
+def test_every_reachable_world_is_consistent(program: Program) -> None:
+    worlds = reachable(program)
+    assert len(worlds) < 200
+    for world in worlds:
+        life = world.life
+        assert (life.state in ALIVE) == (world.anything_alive or world.asked_to_spawn), world
+        assert life.quick_deaths <= max(program.backoff_limit, (program.start_retries or 0) + 1)
+        if life.state is State.BACKOFF:
+            assert world.timer, "a back-off that nobody ends"
+        if life.state is State.STOPPING:
+            assert world.timer, "a stop that never gets to KILL"
+        if life.state is State.STARTING and world.leader:
+            assert world.timer, "a start that never gets to RUNNING"
+        if life.state in {State.STOPPED, State.EXITED, State.FATAL, State.RUNNING}:
+            assert not world.timer
+
+
+@pytest.mark.parametrize("program", POLICIES, ids=str)
+def test_an_operator_gets_his_way_from_everywhere(program: Program) -> None:
+    for world in reachable(program):
+        if world.asked_to_spawn:
+            continue
+        stopped = world.after(StopAsked(), program)
+        if stopped.leader:
+            stopped = stopped.after(Exited(0, 0.1, others_left=True), program)
+        if stopped.others:
+            stopped = stopped.after(SessionEmptied(), program)
+        assert not stopped.life.wanted
+        assert stopped.life.state in {State.STOPPED, State.EXITED, State.FATAL}
+
+        restarted = world.after(RestartAsked(), program)
+        if restarted.leader:
+            restarted = restarted.after(Exited(0, 0.1), program)
+        elif restarted.others:
+            restarted = restarted.after(SessionEmptied(), program)
+        assert restarted.asked_to_spawn, world
+        assert restarted.life.wanted
+        assert restarted.life.quick_deaths == 0
+
+
+def test_every_cell_of_the_table_is_reached() -> None:
+    seen = {
+        (world.life.state, type(event))
+        for program in POLICIES
+        for world in reachable(program)
+        for event in world.possible_events()
+    }
+    assert seen == set(TABLE)
+
+
+def test_an_event_that_cannot_happen_is_a_typed_error() -> None:
+    with pytest.raises(InvalidTransition, match="Spawned cannot happen in STOPPED"):
+        step(Life(), PROGRAM, Spawned())
+
+
+def live(program: Program, *events: Event) -> tuple[list[State], list[float]]:
+    """Send events to a new life; return the states it went through and the timers it set."""
+    life, states, timers = Life(), [], []
+    for event in events:
+        life, effects = step(life, program, event)
+        states.append(life.state)
+        timers += [effect.seconds for effect in effects if isinstance(effect, SetTimer)]
+    return states, timers
+
+
+QUICK = (Spawned(), Exited(1, 0.1))
+
+
+def test_it_is_given_up_at_the_third_quick_death_after_growing_delays() -> None:
+    states, timers = live(PROGRAM, StartAsked(), *QUICK, TimedOut(), *QUICK, TimedOut(), *QUICK)
+    assert states[-1] is State.FATAL
+    assert states.count(State.BACKOFF) == 2
+    assert [seconds for seconds in timers if seconds != PROGRAM.start_seconds] == [2.0]
+    assert timers == [1.0, 1.0, 1.0, 2.0, 1.0]
+
+
+def test_start_retries_counts_retries_as_supervisor_does() -> None:
+    program = replace(PROGRAM, start_retries=1)
+    states, _ = live(program, StartAsked(), *QUICK, TimedOut(), *QUICK)
+    assert states[-1] is State.FATAL
+    states, _ = live(replace(PROGRAM, start_retries=0), StartAsked(), *QUICK)
+    assert states[-1] is State.FATAL
+
+
+def test_forever_pins_the_delay_and_never_gives_up() -> None:
+    program = replace(PROGRAM, forever=True, backoff_limit=2)
+    states, timers = live(program, StartAsked(), *[*QUICK, TimedOut()] * 10)
+    assert State.FATAL not in states
+    assert timers[-3:] == [2.0, 1.0, 2.0]
+
+
+def test_a_stable_run_is_restarted_at_once_and_forgets_the_quick_deaths() -> None:
+    program = replace(PROGRAM, backoff_limit=2)
+    stable = (Spawned(), TimedOut(), Exited(0, 10.0))
+    states, _ = live(program, StartAsked(), *QUICK, TimedOut(), *stable, *QUICK)
+    assert State.FATAL not in states
+    assert states[-1] is State.BACKOFF
+
+
+def test_a_death_in_running_within_the_backoff_limit_is_too_quick() -> None:
+    states, _ = live(PROGRAM, StartAsked(), Spawned(), TimedOut(), Exited(0, 2.9))
+    assert states[-1] is State.BACKOFF
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "state"),
+    [
+        ({}, 0, State.STARTING),
+        ({"exit_codes": frozenset({3})}, 3, State.EXITED),
+        ({"exit_codes": frozenset({3})}, 0, State.STARTING),
+        ({"auto_restart": AutoRestart.UNEXPECTED}, 0, State.EXITED),
+        ({"auto_restart": AutoRestart.UNEXPECTED}, 1, State.STARTING),
+        ({"auto_restart": AutoRestart.UNEXPECTED}, None, State.STARTING),
+        ({"auto_restart": AutoRestart.UNEXPECTED, "exit_codes": frozenset({1})}, 0, State.STARTING),
+        ({"auto_restart": AutoRestart.NEVER}, 1, State.EXITED),
+        ({"auto_restart": AutoRestart.NEVER}, None, State.EXITED),
+    ],
+)
+def test_exit_codes_and_auto_restart(changes: dict[str, object], code: int, state: State) -> None:
+    program = replace(PROGRAM, **changes)
+    states, _ = live(program, StartAsked(), Spawned(), TimedOut(), Exited(code, 60.0))
+    assert states[-1] is state
+
+
+def test_a_listed_code_ends_supervision_however_soon_it_comes() -> None:
+    program = replace(PROGRAM, exit_codes=frozenset({0}), forever=True)
+    states, _ = live(program, StartAsked(), Spawned(), Exited(0, 0.01))
+    assert states[-1] is State.EXITED
+
+
+def test_what_a_dead_leader_leaves_behind_is_stopped_before_the_next_start() -> None:
+    events = (StartAsked(), Spawned(), TimedOut(), Exited(1, 60.0, others_left=True))
+    states, timers = live(PROGRAM, *events, TimedOut(), SessionEmptied())
+    assert states[-3:] == [State.STOPPING, State.STOPPING, State.STARTING]
+    assert timers == [1.0, PROGRAM.stop_wait_seconds, 1.0]
