@@ -1,0 +1,260 @@
+"""From the text of a value to what it means.
+
+Each function takes the text as it stands in the file and returns the value, or raises ValueError
+with a message in plain words that ends a sentence about the key. The schemas name these functions.
+They look at nothing but the text: no file, no user, no clock.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+import unicodedata
+
+from supervisortw.config.wording import quoted
+from supervisortw.core.model import DAEMON_STREAMS, Address, AutoRestart, TcpAddress, UnixAddress
+
+LONGEST_PROMPT = 64
+LONGEST_USER = 256
+
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}\Z")
+_SECONDS = re.compile(r"(?=\.?[0-9])[0-9]{0,9}(\.[0-9]{0,9})?\Z")
+_OCTAL = re.compile(r"[0-7]{1,4}\Z")
+_VARIABLE = re.compile(r"[A-Za-z_*][A-Za-z0-9_*]*\Z")
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?\Z")
+_PORT = re.compile(r"[0-9]{1,5}\Z")
+
+# Control characters, line and paragraph separators, and what stands for undecodable bytes.
+_NOT_IN_PATHS = frozenset({"Cc", "Zl", "Zp", "Cs"})
+
+# The five levels there are, by the words and numbers that configurations use for them.
+_LEVELS = {
+    "critical": "critical",
+    "fatal": "critical",
+    "error": "error",
+    "warn": "warn",
+    "warning": "warn",
+    "info": "info",
+    "debug": "debug",
+    "blather": "debug",
+    "trace": "debug",
+    "all": "debug",
+    "notset": "debug",
+}
+_LEVEL_NUMBERS = ((15, "debug"), (20, "info"), (30, "warn"), (40, "error"), (50, "critical"))
+
+
+def boolean(text: str) -> bool:
+    """Return what a yes/no value says."""
+    word = text.lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError("expected true or false (yes, no, on and off work too)")
+
+
+def auto_restart(text: str) -> AutoRestart:
+    """Return when a program that ended is started again."""
+    word = text.lower()
+    if word == AutoRestart.UNEXPECTED.value:
+        return AutoRestart.UNEXPECTED
+    if word in _TRUE:
+        return AutoRestart.ALWAYS
+    if word in _FALSE:
+        return AutoRestart.NEVER
+    raise ValueError("expected true, false or unexpected")
+
+
+def whole_number(text: str) -> int:
+    """Return any whole number."""
+    if not _WHOLE.match(text):
+        raise ValueError("expected a whole number")
+    return int(text)
+
+
+def positive_number(text: str) -> int:
+    """Return a whole number that is 1 or more."""
+    return _at_least(1, text)
+
+
+def count(text: str) -> int:
+    """Return a whole number that is 0 or more."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not _WHOLE.match(text) or int(text) < least:
+        raise ValueError(f"expected a whole number, {least} or more")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Return a span of time in seconds, 0 or more."""
+    if not _SECONDS.match(text):
+        raise ValueError("expected a number of seconds, 0 or more, such as 10 or 2.5")
+    return float(text)
+
+
+def exit_codes(text: str) -> frozenset[int]:
+    """Return a set of exit codes; an empty text means none."""
+    codes = set()
+    for word in text.replace(",", " ").split():
+        if not _WHOLE.match(word) or not 0 <= int(word) <= 255:
+            raise ValueError(
+                "expected exit codes from 0 to 255, with commas or spaces between them"
+            )
+        codes.add(int(word))
+    return frozenset(codes)
+
+
+def mode(text: str) -> int:
+    """Return permission bits from an octal number, 0 to 0777."""
+    if not _OCTAL.match(text) or int(text, 8) > 0o777:
+        raise ValueError("expected an octal number from 0 to 777, such as 022 or 0600")
+    return int(text, 8)
+
+
+def log_level(text: str) -> str:
+    """Return one of critical, error, warn, info and debug; older words and numbers are mapped."""
+    word = text.lower()
+    if word in _LEVELS:
+        return _LEVELS[word]
+    if _WHOLE.match(word) and 0 <= int(word) <= 50:
+        return next(level for highest, level in _LEVEL_NUMBERS if int(word) <= highest)
+    raise ValueError("expected critical, error, warn, info or debug")
+
+
+def prompt(text: str) -> str:
+    """Return the word that an interactive prompt begins with."""
+    if not text or not text.isprintable() or len(text) > LONGEST_PROMPT:
+        raise ValueError(f"expected a short text of at most {LONGEST_PROMPT} printable characters")
+    return text
+
+
+def user(text: str) -> str:
+    """Return the name or number of a user. Whether there is one is not looked at."""
+    odd = any(c.isspace() or not c.isprintable() or c in "/:" for c in text)
+    if not text or odd or len(text) > LONGEST_USER:
+        raise ValueError("expected the name or the number of a user")
+    return text
+
+
+def owner(text: str) -> tuple[str, str | None]:
+    """Return user and group of ``user``, ``user:group`` or ``user.group``.
+
+    A name with a dot in it needs the colon.
+    """
+    mark = ":" if ":" in text else "."
+    name, _, group = text.partition(":") if mark == ":" else _last_dot(text)
+    try:
+        return user(name), (user(group) if mark in text else None)
+    except ValueError:
+        raise ValueError("expected user, user:group or user.group") from None
+
+
+def _last_dot(text: str) -> tuple[str, str, str]:
+    if "." not in text:
+        return text, "", ""
+    return text.rpartition(".")
+
+
+def path(text: str) -> str:
+    """Return a path as it was written; the loader makes it absolute."""
+    if not text:
+        raise ValueError("expected a path")
+    if text.startswith("~"):
+        raise ValueError("'~' is not expanded; write the whole path")
+    if any(unicodedata.category(c) in _NOT_IN_PATHS for c in text):
+        raise ValueError("a path cannot hold control characters, or bytes that are not UTF-8")
+    return text
+
+
+def daemon_log(text: str) -> str:
+    """Return the path of the daemon's own log."""
+    if text.lower() == "none":
+        raise ValueError("the daemon's own log cannot be switched off; expected a path")
+    return path(text)
+
+
+def program_log(text: str) -> str | None:
+    """Return the path of a program's log, or None where its output is to be thrown away."""
+    return None if text.lower() == "none" else path(text)
+
+
+def variables(text: str) -> tuple[str, ...]:
+    """Return names of environment variables; ``*`` in a name stands for anything."""
+    words = text.split()
+    wrong = next((word for word in words if not _VARIABLE.match(word)), None)
+    if wrong is not None:
+        raise ValueError(
+            f"{quoted(wrong)} cannot be the name of an environment variable;"
+            " expected names with spaces between them, in which * stands for anything"
+        )
+    if not words:
+        raise ValueError("expected names of environment variables")
+    return tuple(words)
+
+
+def command(text: str) -> tuple[str, ...]:
+    """Return the words of a command, split and unquoted as a shell would, without a shell."""
+    if "\0" in text:
+        raise ValueError("a command cannot hold a NUL character")
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError:
+        raise ValueError(
+            "a quote is opened and not closed, or a '\\' stands at the end;"
+            " quotes work as in a shell"
+        ) from None
+    if not words or not words[0]:
+        raise ValueError("expected a command to run")
+    if "/" in words[0]:
+        path(words[0])
+    return words
+
+
+def address(text: str) -> Address:
+    """Return a UNIX socket for a text with a ``/`` in it (path as written), else a TCP port."""
+    if "://" in text:
+        raise ValueError("expected a path or host:port, not a URL")
+    if "/" in text or text.startswith("~"):
+        return UnixAddress(path=path(text))
+    host, colon, port = _host_and_port(text)
+    if not _PORT.match(port) or not 1 <= int(port) <= 65535:
+        if not colon and not port.isdigit():
+            raise ValueError(
+                "a port is needed, as in host:9001, :9001 or 9001;"
+                " the path of a UNIX socket has a '/' in it"
+            )
+        raise ValueError("expected a port from 1 to 65535")
+    return TcpAddress(host=host, port=int(port))
+
+
+def _host_and_port(text: str) -> tuple[str, str, str]:
+    if text.startswith("["):
+        inner, bracket, rest = text[1:].partition("]")
+        if not bracket or not rest.startswith(":"):
+            raise ValueError("expected [IPv6 address]:port")
+        return _ipv6(inner), ":", rest[1:]
+    if text.count(":") > 1:
+        raise ValueError("an IPv6 address needs brackets, as in [::1]:9001")
+    host, colon, port = text.rpartition(":")
+    if host and not _HOST.match(host):
+        raise ValueError(f"{quoted(host)} cannot be the name or the address of a host")
+    return host.lower(), colon, port
+
+
+def _ipv6(text: str) -> str:
+    try:
+        return str(ipaddress.IPv6Address(text.lower()))
+    except ValueError:
+        raise ValueError(f"{quoted(text)} is not an IPv6 address") from None
+
+
+def is_shared(file: str) -> bool:
+    """True if many may write to the absolute path ``file`` at once without harm."""
+    return file in DAEMON_STREAMS or file.startswith("/dev/")

@@ -1,0 +1,194 @@
+"""One section while it is read, and what it says once it is closed.
+
+ZConfig's matchers convert values at the end of a section and stop at the first bad one, without its
+key. These look at each value when it comes, report what is wrong, and go on without it; what is left
+is then converted, and given its defaults, by ZConfig itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ZConfig.info import ValueInfo
+from ZConfig.matcher import SchemaMatcher, SectionMatcher
+
+from supervisortw.config.problems import COMMAND_LINE, Place, Problems
+from supervisortw.config.wording import did_you_mean, nearest, quoted, shown
+
+# Names that other versions and the old documents use, and that look like none of ours.
+OTHER_NAMES: dict[str, str | None] = {
+    "program": "command",
+    "stdout_logfile": "logfile",
+    "environment": None,
+}
+
+# Keys of which only one can be given, because they are names for the same thing.
+ALIASES = {"socket_chmod": "socket_mode"}
+
+
+class Section(SectionMatcher):  # type: ignore[misc]  # ZConfig has no annotations
+    """One section of a configuration, opened at ``opened``.
+
+    ``counts`` is false for a section that is read only in order to find what is wrong in it.
+    ``seen`` tells for each key that was given, good or bad, where it stands first, and ``places``
+    where each of its good values stands.
+    """
+
+    def __init__(self, info: Any, type_: Any, name: str, opened: Place, problems: Problems) -> None:
+        super().__init__(info, type_, name or "(no name)", [])
+        self.given_name = name
+        self.label = f"<{type_.name} {shown(name)}>" if name else f"<{type_.name}>"
+        self.opened = opened
+        self.counts = True
+        self.names: dict[str, Place] = {}
+        self.seen: dict[str, Place] = {}
+        self.places: dict[str, list[Place]] = {}
+        self._problems = problems
+
+    def addValue(self, key: str, value: str | None, place: Place) -> None:
+        """Take one line of the file. ``value`` None: the line has a value, but it is unknown."""
+        info = self._known(key, place)
+        if info is None:
+            return
+        attribute = info.attribute
+        first = self.seen.setdefault(attribute, place)
+        if first is not place and not info.ismulti():
+            where = first.seen_from(place)
+            self._problems.add(place, f"{quoted(key)} is given twice in {self.label} ({where})")
+            return
+        if value is None:
+            return
+        try:
+            info.datatype(value)
+        except ValueError as error:
+            self._problems.add(
+                place, f"bad value {quoted(value)} for {quoted(key)} in {self.label}: {error}"
+            )
+            return
+        self.places.setdefault(attribute, []).append(place)
+        super().addValue(key, value, (place.line, None, place.file))
+
+    def override(self, values: Mapping[str, Sequence[str]]) -> None:
+        """Let what was given on the command line win over what the file says."""
+        for key in values:
+            self._forget(key)
+        for key, texts in values.items():
+            for text in texts:
+                self.addValue(key, text, COMMAND_LINE)
+
+    def finish(self) -> Any:
+        """Return the converted values with their defaults, or what can be made of them."""
+        for key, info in self.type:
+            if not info.minOccurs or info.issection():
+                continue
+            if info.attribute not in self.seen:
+                self._problems.add(self.opened, f"{self.label} has no {quoted(key)}")
+            if self._values[info.attribute] is None:
+                # The load has failed. The schema's example keeps the rest of the section alive, so
+                # that what else is wrong in it is found as well.
+                self._values[info.attribute] = ValueInfo(info.example, (None, None, None))
+        return super().finish()
+
+    def _known(self, key: str, place: Place) -> Any:
+        keys = key_infos(self.type)
+        info = keys.get(key.lower())
+        if info is None:
+            self._problems.add(place, self._unknown(key, keys))
+            return None
+        other = _alias(info.attribute)
+        if other in self.seen:
+            where = self.seen[other].seen_from(place)
+            names = " and ".join(quoted(name.replace("_", "-")) for name in (info.attribute, other))
+            self._problems.add(place, f"{names} are the same; one of them is enough ({where})")
+            return None
+        return info
+
+    def _unknown(self, key: str, keys: Mapping[str, Any]) -> str:
+        message = f"unknown key {quoted(key)} in {self.label}"
+        name, equals, _ = key.partition("=")
+        if equals:
+            return f"{message}; between a key and its value stands a space, not '='"
+        for type_, _ in self.type.itertypes():
+            if type_ != self.type.name and name.lower() in key_infos(self.type.gettype(type_)):
+                return f"{message}; it belongs in <{type_}>"
+        guess = OTHER_NAMES.get(name.lower(), nearest(name, keys))
+        return message + did_you_mean(guess)
+
+    def _forget(self, key: str) -> None:
+        info = key_infos(self.type).get(key.lower())
+        if info is None:
+            return
+        for attribute in (info.attribute, _alias(info.attribute)):
+            if attribute is not None:
+                self.seen.pop(attribute, None)
+                self.places.pop(attribute, None)
+                self._values[attribute] = [] if info.ismulti() else None
+
+
+class Root(SchemaMatcher):  # type: ignore[misc]  # ZConfig has no annotations
+    """What is outside of all sections: room for exactly one section of the schema's type."""
+
+    label = "the file"
+
+    def __init__(self, schema: Any, top: str, problems: Problems) -> None:
+        super().__init__(schema)
+        self.top = top
+        self.names: dict[str, Place] = {}
+        # Where the one section begins, or what was taken for it.
+        self.first: Place | None = None
+        self._problems = problems
+
+    def addValue(self, key: str, value: str | None, place: Place) -> None:
+        """Refuse a key, for there are none outside."""
+        self._problems.add(place, f"{quoted(key)} stands outside of <{self.top}>")
+
+    def finish(self) -> Any:
+        """Return the values of the one section, or None if there is none that can be used."""
+        if self._values["top"] is None:
+            return None
+        return super().finish().top
+
+
+class Values:
+    """What a closed section says: its converted values by attribute, and where they stand."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self._section: Section = value.getSectionMatcher()
+        self.name: str = self._section.name
+        self.label: str = self._section.label
+        self.opened: Place = self._section.opened
+        self.programs = [Values(program) for program in getattr(value, "programs", ())]
+
+    def get(self, attribute: str) -> Any:
+        """Return the value of a key: what was given, else the default, else None (or nothing)."""
+        return getattr(self._value, attribute)
+
+    def is_given(self, attribute: str) -> bool:
+        """True if the key stands in the file or on the command line."""
+        return attribute in self._section.places
+
+    def place(self, attribute: str) -> Place:
+        """Return where the key stands; where it is left out, where its section begins."""
+        return self._section.seen.get(attribute, self.opened)
+
+    def places(self, attribute: str) -> list[Place]:
+        """Return where each value of a key stands that may be given several times."""
+        return self._section.places.get(attribute, [])
+
+
+def key_infos(type_: Any) -> dict[str, Any]:
+    """Return what the schema knows of each key of a section type."""
+    return {key: info for key, info in type_ if not info.issection()}
+
+
+def section_info(type_: Any, name: str) -> Any:
+    """Return what the schema knows of sections of type ``name`` inside ``type_``, or None."""
+    found = (info for _, info in type_ if info.issection() and info.sectiontype.name == name)
+    return next(found, None)
+
+
+def _alias(attribute: str) -> str | None:
+    """Return the other name of the same thing."""
+    return {**ALIASES, **{new: old for old, new in ALIASES.items()}}.get(attribute)
