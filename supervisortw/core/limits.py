@@ -22,6 +22,7 @@ class Limits:
     broker_depth: int = 24
     broker_prefix_digits: int = 10
     broker_answers_owed: int = 32
+    broker_references: int = 16  # in one argument list or answer
     broker_name_bytes: int = 64  # the name of a verb
     broker_messages_per_turn: int = 64  # then everybody else has their turn
     broker_failures_logged: int = 10  # tracebacks in our log that one connection can cause
@@ -40,6 +41,9 @@ class Limits:
     answer_plain_bytes: int = 8 * 1024  # larger ones are compressed
     chunks_unacknowledged: int = 4
     undelivered_seconds: float = 30.0
+
+    # Arguments of a call.
+    name_characters: int = 256
 
     # Logs.
     log_read_bytes: int = 64 * 1024

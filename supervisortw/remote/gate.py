@@ -1,0 +1,396 @@
+"""The gate that stands before Perspective Broker: who are you, in one small message each way.
+
+Until it has opened, no byte of a peer reaches anything but a reader of frames. There is one way
+in: on a UNIX socket the client sends ``PEER1``, and the kernel says who it is. Another way would be
+another first message, with a method of its own in `ServerGate` that may wait for more frames.
+"""
+
+# The broker that is handed over to inherits from one without annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Container
+from typing import Any
+
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from supervisortw.core.limits import LIMITS, Limits
+from supervisortw.errors import Denied, SupervisorError, TimedOut, Unreachable
+from supervisortw.interfaces import Clock, Timer
+from supervisortw.remote.frames import FrameError, FrameReader, begins_with_frame, fields, pack
+from supervisortw.remote.limited import LimitedBroker
+from supervisortw.remote.peers import OVERFLOW_UID, Peer, peer_credentials
+
+PEER = b"PEER1"
+ADMITTED = b"\x01"
+REFUSED = b"\x00"
+
+Logout = Callable[[], object]
+Login = Callable[[Peer], Awaitable[tuple[Any, Logout]]]
+MakeBroker = Callable[[Any, str], Protocol]
+PeerOf = Callable[[object], Peer | None]
+
+
+def identified(peer: Peer | None) -> Peer | None:
+    """Return ``peer`` if it can be told from others; the overflow uid stands for anybody."""
+    return None if peer is None or peer.uid == OVERFLOW_UID else peer
+
+
+class AdmissionCounter:
+    """Counts who waits at the gate and who is inside, for all listeners that share it."""
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self._limits = limits
+        self._users: dict[str, int] = {}
+        self._told = False
+        self.waiting = 0
+
+    @property
+    def sessions(self) -> int:
+        """How many are inside."""
+        return sum(self._users.values())
+
+    def wait(self) -> bool:
+        """Let one more wait at the gate; false if there is no room."""
+        room = self.waiting < self._limits.unix_connections_before_login
+        self.waiting += room
+        return room
+
+    def leave(self) -> None:
+        """One does not wait any more."""
+        self.waiting -= 1
+
+    def enter(self, user: str) -> bool:
+        """Let ``user`` in with one more session; false if there is no room."""
+        mine = self._users.get(user, 0)
+        if self.sessions >= self._limits.sessions or mine >= self._limits.sessions_per_user:
+            return False
+        self._users[user] = mine + 1
+        return True
+
+    def depart(self, user: str) -> None:
+        """End one session of ``user``."""
+        self._told = False
+        self._users[user] -= 1
+        if not self._users[user]:
+            del self._users[user]
+
+    def first_refusal(self) -> bool:
+        """Tell whether nobody was refused yet since there was room."""
+        first, self._told = not self._told, True
+        return first
+
+
+class _State(enum.Enum):
+    READING = enum.auto()  # a frame is expected
+    DECIDING = enum.auto()  # the login is under way
+    OPEN = enum.auto()  # all that comes is the broker's
+    CLOSED = enum.auto()
+
+
+class ServerGate(Protocol):
+    """The daemon's side of one connection: reads, asks ``login``, answers, hands over.
+
+    ``login`` raises or fails with UnauthorizedLogin, or gives what the broker is to publish and
+    what is to be called at the end of the session. ``broker`` is called with that and with the
+    peer's description, after the answer was sent.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        login: Login,
+        broker: MakeBroker,
+        admission: AdmissionCounter,
+        peer_of: PeerOf = peer_credentials,
+        limits: Limits = LIMITS,
+    ) -> None:
+        self._clock = clock
+        self._login = login
+        self._make_broker = broker
+        self._admission = admission
+        self._peer_of = peer_of
+        self._limits = limits
+        self._reader = FrameReader(maximum=limits.gate_frame_bytes)
+        self._state = _State.CLOSED
+        self._expected: Callable[[list[bytes]], None] = self._first_message
+        self._first_messages = {PEER: self._peer_login}
+        self._timer: Timer | None = None
+        self._deciding: Deferred[Any] | None = None
+        self._broker: Protocol | None = None
+        self._at_the_end: list[Callable[[], object]] = []
+        self.transport: Any = None
+
+    # From the transport.
+
+    def connectionMade(self) -> None:
+        """Give the peer its time, if there is room for one more to wait."""
+        if not self._admission.wait():
+            self._close("too many connections wait for their login")
+            return
+        self._at_the_end.append(self._admission.leave)
+        self._state = _State.READING
+        self._timer = self._clock.callLater(self._limits.gate_seconds, self._too_late)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read the frame that is expected; keep, within bounds, what comes behind the last."""
+        if self._broker is not None:
+            self._broker.dataReceived(data)
+        elif self._state is not _State.CLOSED:
+            try:
+                self._read(data)
+            except FrameError as error:
+                self._close(str(error))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Let go of everything that belongs to the connection."""
+        broker, self._broker = self._broker, None
+        self._state = _State.CLOSED
+        self._stop_timer()
+        deciding, self._deciding = self._deciding, None
+        if deciding is not None:
+            deciding.cancel()
+        if broker is not None:
+            broker.connectionLost(reason)
+        self._end()
+
+    def _end(self) -> None:
+        while self._at_the_end:
+            self._at_the_end.pop()()
+
+    # Reading.
+
+    def _read(self, data: bytes) -> None:
+        for payload in self._reader.feed(data):
+            self._expected(fields(payload))
+        if self._state is _State.DECIDING:
+            self._judge_rest()
+
+    def _judge_rest(self) -> None:
+        """Bear a little of what belongs to the broker, and no further frame."""
+        rest = self._reader.rest
+        if len(rest) > self._limits.gate_frame_bytes or begins_with_frame(rest):
+            raise FrameError("more came before the answer")
+
+    def _first_message(self, message: list[bytes]) -> None:
+        begin = self._first_messages.get(message[0])
+        if begin is None:
+            raise FrameError("an unknown first message")
+        begin(message)
+
+    def _peer_login(self, message: list[bytes]) -> None:
+        peer = identified(self._peer_of(self.transport))
+        if len(message) != 1 or peer is None:
+            raise FrameError("a peer that the system does not vouch for")
+        self._decide(str(peer), f"uid {peer.uid}", self._login, peer)
+
+    # Deciding.
+
+    def _decide(self, who: str, user: str, login: Callable[..., Any], *args: object) -> None:
+        self._judge_rest()
+        self._state = _State.DECIDING
+        self.transport.pauseProducing()
+        self._deciding = maybeDeferred(login, *args)
+        self._deciding.addCallback(self._decided, who, user)
+        self._deciding.addErrback(self._not_decided, who)
+
+    def _decided(self, session: tuple[Any, Logout], who: str, user: str) -> None:
+        self._deciding = None
+        root, logout = session
+        self._at_the_end.append(logout)
+        if self._state is not _State.DECIDING:
+            self._end()
+        elif not self._admission.enter(user):
+            if self._admission.first_refusal():
+                self._log.warn("{who} refused: too many sessions are open", who=who)
+            self._refuse()
+        else:
+            self._at_the_end.append(lambda: self._admission.depart(user))
+            self._open(root, who)
+
+    def _not_decided(self, failure: Failure, who: str) -> None:
+        self._deciding = None
+        if self._state is _State.CLOSED:
+            return
+        if failure.check(UnauthorizedLogin):
+            self._log.debug("{who} refused: not authorized", who=who)
+            self._refuse()
+        else:
+            self._log.failure("letting {who} in failed", failure, who=who)
+            self._close("letting it in failed")
+
+    # The ways out.
+
+    def _open(self, root: Any, who: str) -> None:
+        self._stop_timer()
+        self._admission.leave()
+        self._at_the_end.remove(self._admission.leave)
+        self._state = _State.OPEN
+        self.transport.write(pack([ADMITTED]))
+        self._broker = self._make_broker(root, who)
+        self.transport.resumeProducing()
+        self._broker.makeConnection(self.transport)
+        rest = self._reader.take_rest()
+        if rest and self._broker is not None:
+            self._broker.dataReceived(rest)
+
+    def _refuse(self) -> None:
+        """Say no and close; the timer goes on until the connection is gone."""
+        self._state = _State.CLOSED
+        self.transport.write(pack([REFUSED]))
+        self.transport.loseConnection()
+
+    def _close(self, reason: str) -> None:
+        """End the connection without an answer."""
+        self._state = _State.CLOSED
+        self._stop_timer()
+        self._log.debug("connection closed at the gate: {reason}", reason=reason)
+        self.transport.abortConnection()
+
+    def _too_late(self) -> None:
+        self._timer = None
+        self._close("it took too long")
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class ServerGates(Factory):
+    """Makes a gate for each connection to a listener; give them all the same `AdmissionCounter`."""
+
+    noisy = False
+
+    def __init__(self, make_gate: Callable[[], ServerGate]) -> None:
+        self._make_gate = make_gate
+
+    def buildProtocol(self, addr: IAddress | None) -> ServerGate:
+        """Return the gate of one new connection."""
+        gate = self._make_gate()
+        gate.factory = self
+        return gate
+
+
+class ClientGate(Protocol):
+    """The client's side of one connection to ``where``, which is how messages call the daemon.
+
+    ``opened`` fires with a broker on which calls can be made, or fails with Denied, Unreachable or
+    TimedOut. Nothing is sent to a server that runs as a user not among ``trusted_uids()``.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        broker: Callable[[], LimitedBroker],
+        trusted_uids: Callable[[], Container[int]],
+        where: str,
+        peer_of: PeerOf = peer_credentials,
+        limits: Limits = LIMITS,
+    ) -> None:
+        self.opened: Deferred[LimitedBroker] = Deferred(self._cancelled)
+        self._clock = clock
+        self._make_broker = broker
+        self._trusted_uids = trusted_uids
+        self._where = where
+        self._peer_of = peer_of
+        self._limits = limits
+        self._reader = FrameReader(maximum=limits.gate_frame_bytes)
+        self._timer: Timer | None = None
+        self._broker: LimitedBroker | None = None
+        self._over = False  # `opened` has its result
+        self.transport: Any = None
+
+    def connectionMade(self) -> None:
+        """Look who listens; say hello to somebody trusted."""
+        if self._over:
+            self.transport.abortConnection()
+            return
+        peer = identified(self._peer_of(self.transport))
+        if peer is None:
+            reason = "the system does not say who listens there; nothing was sent"
+            self._fail(Denied(f"{self._where}: {reason}"))
+        elif peer.uid not in self._trusted_uids():
+            reason = f"a process of another user (uid {peer.uid}) listens there; nothing was sent"
+            self._fail(Denied(f"{self._where}: {reason}"))
+        else:
+            self._timer = self._clock.callLater(self._limits.answer_seconds, self._too_late)
+            self.transport.write(pack([PEER]))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read the answer; what comes behind it is the broker's."""
+        if self._broker is not None:
+            self._broker.dataReceived(data)
+        elif not self._over:
+            try:
+                for payload in self._reader.feed(data):
+                    self._answered(fields(payload))
+            except FrameError:
+                self._not_ours()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell whoever waits, here or at the broker."""
+        broker, self._broker = self._broker, None
+        if broker is not None:
+            broker.connectionLost(reason)
+        if not self._over:
+            self._settle()
+            what = "the connection was closed before it was of use"
+            self.opened.errback(Unreachable(f"{self._where}: {what}"))
+
+    def _answered(self, answer: list[bytes]) -> None:
+        if answer == [ADMITTED]:
+            self._hand_over()
+        elif answer == [REFUSED]:
+            self._fail(Denied(f"{self._where}: the daemon does not let this user in"))
+        else:
+            self._not_ours()
+
+    def _hand_over(self) -> None:
+        broker = self._broker = self._make_broker()
+        broker.notifyOnConnect(self._ready)
+        broker.makeConnection(self.transport)
+        rest = self._reader.take_rest()
+        if rest:
+            broker.dataReceived(rest)
+
+    def _ready(self) -> None:
+        if not self._over and self._broker is not None:
+            self._settle()
+            self.opened.callback(self._broker)
+
+    def _too_late(self) -> None:
+        self._timer = None
+        seconds = self._limits.answer_seconds
+        self._fail(TimedOut(f"{self._where}: no answer in {seconds:g} seconds"))
+
+    def _not_ours(self) -> None:
+        self._fail(Unreachable(f"{self._where}: what listens there is no supervisord"))
+
+    def _cancelled(self, opened: Deferred[LimitedBroker]) -> None:
+        self._settle()
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def _fail(self, error: SupervisorError) -> None:
+        if not self._over:
+            self._settle()
+            self.transport.abortConnection()
+            self.opened.errback(error)
+
+    def _settle(self) -> None:
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
