@@ -46,6 +46,7 @@ class Limits:
     name_characters: int = 256
 
     # Logs.
+    piece_bytes: int = 60 * 1024
     log_read_bytes: int = 64 * 1024
     tail_scan_bytes: int = 1024 * 1024
     tail_lines: int = 15

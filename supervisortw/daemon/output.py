@@ -124,13 +124,13 @@ class LogFile:
             if cut < 0:
                 break
         begin = cut + 1 if lines > 0 else len(data)
-        begin = max(begin, len(data) - LIMITS.page_bytes)
+        begin = max(begin, len(data) - LIMITS.piece_bytes)
         return LogPiece(offset=start + begin, size=size, data=data[begin:])
 
     def read(self, offset: int, length: int) -> LogPiece:
-        """Return at most LIMITS.page_bytes from ``offset`` on."""
+        """Return at most LIMITS.piece_bytes from ``offset`` on."""
         size = self._size()
-        length = max(0, min(length, LIMITS.page_bytes, size - offset))
+        length = max(0, min(length, LIMITS.piece_bytes, size - offset))
         return LogPiece(offset=offset, size=size, data=self._pread(length, offset))
 
     def watch(self, grown: Callable[[], None]) -> Cancel:
@@ -155,6 +155,14 @@ class LogFile:
             os.close(self._file)
             self._file = fresh
             self._tell()
+
+    def move(self, path: str, open_file: OpenFile) -> None:
+        """Go on in another file. Raises LocalError, and goes on in the old one."""
+        fresh = open_file()
+        if self._file >= 0:
+            os.close(self._file)
+        self.path, self._open_file, self._file = path, open_file, fresh
+        self._tell()
 
     def close(self) -> None:
         """Close the pipes and the file."""

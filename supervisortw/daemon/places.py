@@ -1,0 +1,102 @@
+"""The directories and files that are the daemon's own: state, lock, pid file.
+
+Each is made if it is missing, and refused if somebody else could change it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import pwd
+
+from supervisortw.core.model import Settings, UnixAddress
+from supervisortw.daemon.paths import make_directory, open_parent
+from supervisortw.errors import AlreadyRunning, LocalError
+
+LOCK = "lock"
+
+
+def owners() -> frozenset[int]:
+    """Return the users whose directories are believed: root and the daemon itself."""
+    return frozenset({0, os.geteuid()})
+
+
+def make_directories(settings: Settings, user: pwd.struct_passwd | None = None) -> None:
+    """Make the state directory, and the directories of sockets, pid file and log, if missing.
+
+    They belong to ``user``, if given. Raises UnsafePath and LocalError.
+    """
+    believed = owners() | ({user.pw_uid} if user else set())
+    wanted = [settings.state_directory, os.path.join(settings.state_directory, "log")]
+    sockets = [address.path for address in settings.sockets if isinstance(address, UnixAddress)]
+    wanted += [os.path.dirname(path) for path in (*sockets, settings.pidfile, settings.logfile)]
+    for path in wanted:
+        if not os.path.isdir(path):
+            make_directory(
+                path,
+                0o700,
+                owners=believed,
+                owner_uid=user.pw_uid if user else None,
+                owner_gid=user.pw_gid if user else None,
+            )
+
+
+def lock_state_directory(settings: Settings) -> int:
+    """Take the lock that makes this the only daemon of its state directory; return its descriptor.
+
+    The lock lasts until every process that has the descriptor is gone. Raises AlreadyRunning with
+    the pid of the other daemon, and LocalError.
+    """
+    path = os.path.join(settings.state_directory, LOCK)
+    with open_parent(path, owners=owners()) as directory:
+        descriptor = directory.open_regular(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise LocalError(f"cannot lock {path}: {error.strerror}") from None
+        pid = f" (pid {holder})" if holder else ""
+        raise AlreadyRunning(
+            f"another supervisord{pid} is running with the state directory "
+            f"{settings.state_directory}; a second one needs its own (key state-directory)"
+        ) from None
+    return descriptor
+
+
+def write_lock_pid(descriptor: int) -> None:
+    """Write our pid into the locked file, for those who are refused."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+class PidFile:
+    """Tells other programs the daemon's pid. Advisory: nothing of ours reads it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def write(self) -> None:
+        """Write our pid. Raises LocalError."""
+        with open_parent(self.path, owners=owners()) as directory:
+            name = os.path.basename(self.path)
+            descriptor = directory.open_regular(name, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            raise LocalError(f"cannot write {self.path}: {error.strerror}") from None
+        finally:
+            os.close(descriptor)
+
+    def remove(self) -> None:
+        """Remove the file, if it is there."""
+        name = os.path.basename(self.path)
+        with (
+            contextlib.suppress(LocalError, OSError),
+            open_parent(self.path, owners=owners()) as directory,
+        ):
+            os.unlink(name, dir_fd=directory.fd)

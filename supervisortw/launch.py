@@ -1,0 +1,14 @@
+"""What the holder runs: the daemon, with the module path that supervisord itself was found by.
+
+Run by its own path under ``python -I``, so that neither the working directory nor PYTHON* variables
+can put a foreign module in front of ours.
+"""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    sys.path[:] = os.environ.pop("SUPERVISOR_PYTHON_PATH").split(os.pathsep)
+    from supervisortw.tap import main
+
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,237 @@
+"""What a logged-in user can ask of the daemon: a closed table of verbs, each with its arguments.
+
+A verb is looked up in `VERBS`, never by its name on an object. Every call gets one answer: a value of
+`supervisortw.remote.wire` that holds either the result or an error of a closed list. What goes wrong
+inside is logged here and told the peer only as an internal error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
+from twisted.spread import pb
+from zope.interface import implementer
+
+from supervisortw import __version__
+from supervisortw.auth import User
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.status import LogPiece, to_plain
+from supervisortw.core.text import one_line
+from supervisortw.errors import BadRequest, Denied, Refused
+from supervisortw.interfaces import Control
+from supervisortw.remote import wire
+from supervisortw.remote.follow import Follower
+
+log = Logger(namespace="supervisor")
+
+Check = Callable[[object], Any]
+
+
+def names(value: object) -> list[str]:
+    """Accept a list of short texts."""
+    if isinstance(value, (list, tuple)) and len(value) <= LIMITS.broker_list_items:
+        return [text(item) for item in value]
+    raise BadRequest("a list of names was expected")
+
+
+def text(value: object) -> str:
+    """Accept a short text."""
+    if isinstance(value, str) and len(value) <= LIMITS.name_characters:
+        return value
+    raise BadRequest("a short text was expected")
+
+
+def log_name(value: object) -> str | None:
+    """Accept a program's name, or None for the daemon's own log."""
+    return None if value is None else text(value)
+
+
+def number(value: object) -> int:
+    """Accept a number that is not negative."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise BadRequest("a number was expected")
+
+
+def receiver(value: object) -> pb.RemoteReference:
+    """Accept an object of the peer's."""
+    if isinstance(value, pb.RemoteReference):
+        return value
+    raise BadRequest("a reference was expected")
+
+
+# Every verb, with what its arguments have to be.
+VERBS: dict[str, tuple[Check, ...]] = {
+    "hello": (),
+    "ping": (),
+    "page": (number, number),
+    "status": (names,),
+    "start": (names,),
+    "stop": (names,),
+    "restart": (names,),
+    "signal": (text, names),
+    "reload": (),
+    "reread": (),
+    "shutdown": (),
+    "tail": (log_name, number),
+    "read_log": (log_name, number, number),
+    "clear": (names,),
+    "follow": (log_name, number, receiver),
+    "unfollow": (number,),
+}
+
+
+@implementer(pb.IPerspective)
+class ControlAvatar:
+    """One session of one user, in front of `Control`."""
+
+    def __init__(self, control: Control, user: User) -> None:
+        self.user = user
+        self._control = control
+        self._pages = wire.Pages()
+        self._followers: dict[int, Follower] = {}
+        self._last_follower = 0
+
+    def logout(self) -> None:
+        """End what the session has begun and nobody would read any more."""
+        for follower in self._followers.values():
+            follower.stop()
+        self._followers.clear()
+
+    def perspectiveMessageReceived(self, broker: Any, message: str, args: Any, kw: Any) -> Any:
+        """Answer one call; called by the broker."""
+        arguments = broker.unserialize(args, self)
+        keywords = broker.unserialize(kw, self)
+        answer = ensureDeferred(self._answer(message, arguments, keywords))
+        return broker.serialize(answer)
+
+    async def _answer(self, verb: str, arguments: Any, keywords: Any) -> object:
+        try:
+            checked = _checked(verb, arguments, keywords)
+            if verb == "page":  # is itself a part of an answer
+                return self.perspective_page(*checked)
+            method: Callable[..., Coroutine[Deferred[Any], Any, object]]
+            method = getattr(self, f"perspective_{verb}")  # verb is a key of VERBS
+            result = await method(*checked)
+            if isinstance(result, LogPiece):
+                return self._pages.first(wire.pack_piece(result))
+            envelope = wire.answer(to_plain(result))
+        except BadRequest as error:
+            envelope = wire.failure("bad request", str(error))
+        except Refused as error:
+            envelope = wire.failure("refused", str(error))
+        except Denied as error:
+            envelope = wire.failure("denied", str(error))
+        except Exception:
+            log.failure("{verb} failed", verb=one_line(verb))
+            envelope = wire.failure("internal", "internal error; supervisord's log has the details")
+        return self._pages.first(wire.pack(envelope))
+
+    def perspective_page(self, answer: int, page: int) -> object:
+        """Return a further page of an answer that was too long for one."""
+        return self._pages.page(answer, page)
+
+    async def perspective_hello(self) -> object:
+        """Tell who answers, and what it understands."""
+        return {
+            "protocol": wire.PROTOCOL_VERSION,
+            "version": __version__,
+            "pid": os.getpid(),
+            "user": self.user.name,
+            "verbs": sorted(VERBS),
+        }
+
+    async def perspective_ping(self) -> object:
+        """Answer, to show that somebody is there."""
+        return {}
+
+    async def perspective_status(self, wanted: list[str]) -> object:
+        """Tell how the daemon and the named programs stand."""
+        return await self._control.status(wanted)
+
+    async def perspective_start(self, wanted: list[str]) -> object:
+        """Start programs, and answer once each is up or has failed."""
+        self._log("start", wanted)
+        return await self._control.start(wanted)
+
+    async def perspective_stop(self, wanted: list[str]) -> object:
+        """Stop programs, and answer once all of their processes are gone."""
+        self._log("stop", wanted)
+        return await self._control.stop(wanted)
+
+    async def perspective_restart(self, wanted: list[str]) -> object:
+        """Restart programs, and answer once each is up or has failed."""
+        self._log("restart", wanted)
+        return await self._control.restart(wanted)
+
+    async def perspective_signal(self, signame: str, wanted: list[str]) -> object:
+        """Send a signal to the main processes of programs."""
+        self._log(f"signal {signame}", wanted)
+        return await self._control.signal(signame, wanted)
+
+    async def perspective_reload(self) -> object:
+        """Read the configuration again and apply it."""
+        self._log("reload", [])
+        return await self._control.reload()
+
+    async def perspective_reread(self) -> object:
+        """Tell what a reload would do."""
+        return await self._control.reread()
+
+    async def perspective_shutdown(self) -> object:
+        """Stop everything, answer, and end the daemon."""
+        self._log("shutdown", [])
+        return await self._control.shutdown()
+
+    async def perspective_tail(self, name: str | None, lines: int) -> object:
+        """Return the last lines of a log."""
+        return await self._control.tail(name, lines)
+
+    async def perspective_read_log(self, name: str | None, offset: int, length: int) -> object:
+        """Return a piece of a log."""
+        return await self._control.read_log(name, offset, length)
+
+    async def perspective_clear(self, wanted: list[str]) -> object:
+        """Empty the logs of programs."""
+        self._log("clear", wanted)
+        return await self._control.clear(wanted)
+
+    async def perspective_follow(
+        self, name: str | None, offset: int, reference: pb.RemoteReference
+    ) -> object:
+        """Push a log to an object of the peer's, until told to stop; return the subscription."""
+        if len(self._followers) >= LIMITS.subscriptions_per_session:
+            raise Refused(f"at most {LIMITS.subscriptions_per_session} logs at a time")
+        self._last_follower += 1
+        follower = Follower(self._control, name, offset, reference)
+        self._followers[self._last_follower] = follower
+        return self._last_follower
+
+    async def perspective_unfollow(self, subscription: int) -> object:
+        """End a subscription."""
+        follower = self._followers.pop(subscription, None)
+        if follower is not None:
+            follower.stop()
+        return {}
+
+    def _log(self, verb: str, wanted: list[str]) -> None:
+        log.info(
+            "{user} asks: {verb} {names}",
+            user=self.user.name,
+            verb=one_line(verb),
+            names=one_line(" ".join(wanted))[:200],
+        )
+
+
+def _checked(verb: str, arguments: Any, keywords: Any) -> list[Any]:
+    """Return the arguments of a call as its verb takes them. Raises BadRequest."""
+    checks = VERBS.get(verb)
+    if checks is None:
+        raise BadRequest(f"supervisord {__version__} has no verb {one_line(verb)[:64]!r}")
+    if keywords or len(arguments) != len(checks):
+        raise BadRequest(f"{verb} takes {len(checks)} arguments")
+    return [check(value) for check, value in zip(checks, arguments, strict=True)]

@@ -1,0 +1,266 @@
+"""The client's end of a control connection: a `Control` that asks a daemon somewhere else."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.error import ConnectError
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+from twisted.spread import pb
+
+from supervisortw.auth import user_name
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.model import Address, TcpAddress, UnixAddress
+from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer, from_plain
+from supervisortw.errors import Denied, TimedOut, Unreachable
+from supervisortw.interfaces import Cancel, Clock
+from supervisortw.remote import wire
+from supervisortw.remote.follow import Receiver
+from supervisortw.remote.gate import ClientGate
+from supervisortw.remote.limited import LimitedBroker
+
+NO_TCP_YET = "control over TCP is not part of this version"
+_NO_PERMISSION = frozenset({errno.EACCES, errno.EPERM})
+
+
+async def connect(reactor: Any, address: Address) -> Session:
+    """Return a session with the daemon at ``address``.
+
+    Raises Unreachable, Denied or TimedOut, with a text that names the address.
+    """
+    if isinstance(address, TcpAddress):
+        raise Unreachable(f"{address}: {NO_TCP_YET}")
+    broker = await _open(reactor, address)
+    session = Session(address, broker, reactor)
+    session.hello = await session.call("hello")
+    return session
+
+
+class Session:
+    """A `Control` whose programs are those of a daemon at the other end of a connection.
+
+    Every method raises TimedOut if the daemon stops answering, and Unreachable if it goes away.
+    """
+
+    def __init__(self, address: Address, broker: LimitedBroker, clock: Clock) -> None:
+        self.address = address
+        self.hello: dict[str, Any] = {}
+        self.lost = False
+        self._broker = broker
+        self._root = broker.remoteForName("root")
+        self._clock = clock
+        self._lost_listeners: list[Callable[[], None]] = []
+        broker.notifyOnDisconnect(self._connection_lost)
+
+    def on_lost(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` when the connection ends without `close`."""
+        self._lost_listeners.append(listener)
+
+    def close(self) -> None:
+        """End the session."""
+        self._lost_listeners.clear()
+        self._broker.close()
+
+    def _connection_lost(self) -> None:
+        self.lost = True
+        listeners, self._lost_listeners = self._lost_listeners, []
+        for listener in listeners:
+            listener()
+
+    # Control.
+
+    async def status(self, names: Sequence[str]) -> DaemonStatus:
+        """Tell how the daemon and the named programs stand."""
+        return from_plain(DaemonStatus, await self.call("status", list(names)))
+
+    async def start(self, names: Sequence[str]) -> list[Outcome]:
+        """Start what is down and wait."""
+        return _outcomes(await self.call("start", list(names)))
+
+    async def stop(self, names: Sequence[str]) -> list[Outcome]:
+        """Stop what is up and wait."""
+        return _outcomes(await self.call("stop", list(names)))
+
+    async def restart(self, names: Sequence[str]) -> list[Outcome]:
+        """Stop what is up, start all, and wait."""
+        return _outcomes(await self.call("restart", list(names)))
+
+    async def signal(self, signame: str, names: Sequence[str]) -> list[Outcome]:
+        """Send a signal to the main process of each program that is up."""
+        return _outcomes(await self.call("signal", signame, list(names)))
+
+    async def reload(self) -> ReloadAnswer:
+        """Read the configuration again and apply it."""
+        return from_plain(ReloadAnswer, await self.call("reload"))
+
+    async def reread(self) -> ReloadAnswer:
+        """Tell what `reload` would do."""
+        return from_plain(ReloadAnswer, await self.call("reread"))
+
+    async def shutdown(self) -> list[Outcome]:
+        """Stop everything and end the daemon."""
+        return _outcomes(await self.call("shutdown"))
+
+    async def tail(self, name: str | None, lines: int) -> LogPiece:
+        """Return the last lines of a log."""
+        return await self._piece("tail", name, lines)
+
+    async def read_log(self, name: str | None, offset: int, length: int) -> LogPiece:
+        """Return a piece of a log."""
+        return await self._piece("read_log", name, offset, length)
+
+    async def clear(self, names: Sequence[str]) -> list[Outcome]:
+        """Empty logs."""
+        return _outcomes(await self.call("clear", list(names)))
+
+    async def follow(
+        self, name: str | None, offset: int, received: Callable[[LogPiece], Deferred[None] | None]
+    ) -> Cancel:
+        """Call ``received`` with each new piece of a log from ``offset`` on; return a way to stop."""
+        subscription = await self.call("follow", name, offset, Receiver(received))
+        return lambda: self._unfollow(subscription)
+
+    def _unfollow(self, subscription: int) -> None:
+        if not self.lost:
+            ended = self._root.callRemote("unfollow", subscription)
+            ended.addErrback(lambda failure: failure.trap(pb.PBConnectionLost))
+
+    # One call.
+
+    async def call(self, verb: str, *arguments: object) -> Any:
+        """Ask the daemon for ``verb``; return the plain answer, or raise what it says went wrong."""
+        return wire.open_envelope(wire.unpack(await self._whole(verb, *arguments)))
+
+    async def _piece(self, verb: str, *arguments: object) -> LogPiece:
+        return wire.unpack_piece(await self._whole(verb, *arguments))
+
+    async def _whole(self, verb: str, *arguments: object) -> bytes:
+        """Return the whole answer to a call, in however many pages it comes."""
+        first = await self._ask(verb, *arguments)
+        return await wire.collect(first, lambda number, page: self._ask("page", number, page))
+
+    async def _ask(self, verb: str, *arguments: object) -> Any:
+        """Make one call. A long one is waited for as long as the daemon answers pings meanwhile."""
+        answer = self._remote(verb, *arguments)
+        watch = _Watch(self._clock, lambda: self._remote("ping"), answer)
+        try:
+            return await answer
+        except (pb.PBConnectionLost, pb.DeadReferenceError):
+            raise Unreachable(f"{self.address}: the daemon has closed the connection") from None
+        except CancelledError:
+            if not watch.silent:
+                raise
+            raise TimedOut(f"{self.address}: the daemon does not answer") from None
+        finally:
+            watch.stop()
+
+    def _remote(self, verb: str, *arguments: object) -> Deferred[Any]:
+        if self.lost:
+            raise Unreachable(f"{self.address}: the connection was lost")
+        answer: Deferred[Any] = self._root.callRemote(verb, *arguments)
+        return answer
+
+
+class _Watch:
+    """Gives up waiting for an answer when the daemon does not even answer a ping any more."""
+
+    def __init__(
+        self, clock: Clock, ping: Callable[[], Deferred[Any]], answer: Deferred[Any]
+    ) -> None:
+        self.silent = False
+        self._clock = clock
+        self._ping = ping
+        self._answer = answer
+        self._timer = clock.callLater(LIMITS.ping_seconds, self._look)
+        self._pinging: Deferred[Any] | None = None
+
+    def stop(self) -> None:
+        """The answer is there, or never will be."""
+        self._timer.cancel()
+        if self._pinging is not None:
+            self._pinging.cancel()
+
+    def _look(self) -> None:
+        self._timer = self._clock.callLater(LIMITS.answer_seconds, self._give_up)
+        self._pinging = self._ping()
+        self._pinging.addCallbacks(self._answered, _ignore)
+
+    def _answered(self, _: object) -> None:
+        self._pinging = None
+        self._timer.cancel()
+        self._timer = self._clock.callLater(LIMITS.ping_seconds, self._look)
+
+    def _give_up(self) -> None:
+        self._timer = self._clock.callLater(0, _nothing)  # so that stop() finds one
+        self.silent = True
+        self._answer.cancel()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _ignore(_: Failure) -> None:
+    """A ping that failed: the answer that it watched over has failed as well."""
+
+
+async def _open(reactor: Any, address: UnixAddress) -> LimitedBroker:
+    gate = ClientGate(
+        clock=reactor,
+        broker=lambda: _client_broker(reactor, address),
+        trusted_uids=lambda: trusted_uids(address.path),
+        where=address.path,
+    )
+    endpoint = UNIXClientEndpoint(reactor, address.path, timeout=int(LIMITS.answer_seconds))
+    try:
+        await endpoint.connect(Factory.forProtocol(lambda: gate))
+    except ConnectError as error:
+        raise _why_not(error, address.path) from None
+    return await gate.opened
+
+
+def _client_broker(reactor: Any, address: UnixAddress) -> LimitedBroker:
+    return LimitedBroker(1, clock=reactor, who=str(address))
+
+
+def _why_not(error: ConnectError, path: str) -> Unreachable | Denied:
+    """Tell why there is no connection to the socket ``path``, and what to do."""
+    if isinstance(error.osError, int) and error.osError in _NO_PERMISSION:
+        return Denied(f"{path}: {_whose(path)}: use sudo")
+    if not os.path.exists(path):
+        return Unreachable(f"{path}: no such socket; is supervisord running?")
+    return Unreachable(f"{path}: nobody listens there; supervisord is not running")
+
+
+def _whose(path: str) -> str:
+    """Say to whom the daemon at ``path`` belongs, as far as one may look."""
+    for place in (path, os.path.dirname(path)):
+        try:
+            return f"that daemon belongs to {user_name(os.stat(place).st_uid)}"
+        except OSError:
+            continue
+    return "that daemon belongs to another user"
+
+
+def trusted_uids(path: str) -> frozenset[int]:
+    """Return whose daemon at the socket ``path`` is believed: root's, ours, and the owner's.
+
+    The owner counts if both the socket and its directory are theirs, so that nobody can put a socket
+    into the directory of somebody else and be believed.
+    """
+    trusted = {0, os.geteuid()}
+    try:
+        owners = {os.lstat(path).st_uid, os.stat(os.path.dirname(path)).st_uid}
+    except OSError:
+        return frozenset(trusted)
+    return frozenset(trusted | owners if len(owners) == 1 else trusted)
+
+
+def _outcomes(plain: Any) -> list[Outcome]:
+    return [from_plain(Outcome, item) for item in plain]

@@ -1,0 +1,35 @@
+"""From a user to what they can ask for: the realm of the cred portal in front of the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.cred.portal import IRealm, Portal
+from twisted.spread import pb
+from zope.interface import Interface, implementer
+
+from supervisortw.auth import PeerChecker, User
+from supervisortw.interfaces import Control
+from supervisortw.remote.avatar import ControlAvatar
+
+
+@implementer(IRealm)
+class ControlRealm:
+    """Gives each session an avatar of its own."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def requestAvatar(  # type: ignore[override]  # our checkers give a User as the avatar's id
+        self, avatarId: User, mind: object, *interfaces: type[Interface]
+    ) -> tuple[type[Interface], ControlAvatar, Callable[[], None]]:
+        """Return the avatar of the user ``avatarId``, for Perspective Broker only."""
+        if pb.IPerspective not in interfaces:
+            raise NotImplementedError("only Perspective Broker is spoken here")
+        avatar = ControlAvatar(self._control, avatarId)
+        return pb.IPerspective, avatar, avatar.logout
+
+
+def control_portal(control: Control) -> Portal:
+    """Return the portal through which every session comes."""
+    return Portal(ControlRealm(control), [PeerChecker()])

@@ -1,0 +1,312 @@
+"""Where the parts are put together: the service that twistd runs, and the daemon under the holder.
+
+This is the one module that knows them all, and that names the global reactor.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger, globalLogBeginner
+from twisted.python import usage
+
+from supervisortw import __version__
+from supervisortw import options as command_line
+from supervisortw.config.loader import load_daemon
+from supervisortw.config.places import find
+from supervisortw.core.model import Configuration, Program, Settings
+from supervisortw.core.text import printable
+from supervisortw.daemon.events import EventBus, StateChanged
+from supervisortw.daemon.link import HolderLink
+from supervisortw.daemon.listeners import Listeners
+from supervisortw.daemon.logbook import LogBook
+from supervisortw.daemon.logfiles import open_daemon_log, open_program_log
+from supervisortw.daemon.output import LogFile, Output, PassedOn, output_for
+from supervisortw.daemon.places import (
+    PidFile,
+    lock_state_directory,
+    make_directories,
+    write_lock_pid,
+)
+from supervisortw.daemon.sessions import PosixSessions, find_members
+from supervisortw.daemon.spawn import PidfdWatcher, PosixSpawner, exit_watcher
+from supervisortw.daemon.supervisor import Supervisor, Surroundings
+from supervisortw.errors import ConfigError, LocalError, Refused
+from supervisortw.remote.realm import control_portal
+from supervisortw.remote.server import ControlFactory, peer_pid
+
+log = Logger(namespace="supervisor")
+
+LOCK_FD = "SUPERVISOR_LOCK_FD"
+FAILED = 1
+TWISTD_NOTE = "runs under twistd, without a holder: nothing starts it again if it dies"
+
+Load = Callable[[], Configuration]
+
+
+class DaemonService(Service):
+    """Everything of one daemon: its programs, its listeners, its log.
+
+    Without a ``logbook`` the log is somebody else's (twistd's).
+    """
+
+    def __init__(
+        self, configuration: Configuration, load: Load, reactor: Any, logbook: LogBook | None
+    ) -> None:
+        self._reactor = reactor
+        self._logbook = logbook
+        self._opened = False
+        watcher = exit_watcher(reactor)
+        bus = EventBus()
+        bus.subscribe(_log_change)
+        self.supervisor = Supervisor(
+            configuration,
+            Surroundings(
+                clock=reactor,
+                spawner=PosixSpawner(watcher),
+                sessions=PosixSessions(
+                    reactor,
+                    find_members(self._in_thread),
+                    watcher if isinstance(watcher, PidfdWatcher) else None,
+                ),
+                bus=bus,
+                environment=dict(os.environ),
+                output_for=self._output_for,
+                daemon_log=logbook.target if logbook else _twistd_log(),
+                load=lambda: self._in_thread(load),
+                apply=self._apply,
+                notes=self._notes,
+                end=self._end,
+                version=__version__,
+            ),
+        )
+        self._factory = ControlFactory(control_portal(self.supervisor), reactor)
+        self.listeners = Listeners(self._factory, peer_pid, reactor)
+
+    def privilegedStartService(self) -> None:
+        """Bind the listeners. Raises AlreadyRunning if another daemon is alive there."""
+        if not self._opened:
+            self._opened = True
+            self.listeners.open(self.supervisor.configuration.settings)
+
+    def startService(self) -> None:
+        """Start the programs as soon as the reactor runs."""
+        super().startService()
+        self.privilegedStartService()  # twist never calls it
+        self._reactor.callWhenRunning(self._boot)
+
+    def _boot(self) -> None:
+        self._on_signal(signal.SIGHUP, self._reload)
+        self._on_signal(signal.SIGUSR2, self.supervisor.reopen_logs)
+        self.listeners.watch(self.supervisor.configuration.settings)
+        self.supervisor.boot()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop every program, then the listeners."""
+        super().stopService()
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        await self.supervisor.shutdown()
+        await self.listeners.close()
+        self._factory.close_sessions()
+
+    def _end(self) -> None:
+        if self.running:
+            self._reactor.stop()
+
+    def _on_signal(self, number: int, act: Callable[[], None]) -> None:
+        signal.signal(number, lambda number, frame: self._reactor.callFromThread(act))
+
+    def _reload(self) -> None:
+        reloading = ensureDeferred(self.supervisor.reload())
+        reloading.addErrback(_log_refusal)
+
+    def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, function, *arguments)
+
+    def _output_for(self, program: Program) -> Output:
+        def open_file(path: str) -> int:
+            return open_program_log(program, path)
+
+        return output_for(program.logfile, open_file, self._reactor)
+
+    def _notes(self) -> list[str]:
+        return [*([] if self._logbook else [TWISTD_NOTE]), *self.listeners.notes()]
+
+    def _apply(self, old: Configuration, new: Configuration) -> Deferred[Sequence[str]]:
+        return ensureDeferred(self._apply_settings(old.settings, new.settings))
+
+    async def _apply_settings(self, old: Settings, new: Settings) -> Sequence[str]:
+        if self._logbook is not None:
+            self._logbook.set_level(new.loglevel)
+            if old.logfile != new.logfile:
+                self._logbook.target.move(new.logfile, lambda: open_daemon_log(new.logfile))
+        if _listening(old) != _listening(new):
+            await self.listeners.change(new)
+        return self.listeners.notes()
+
+
+def _listening(settings: Settings) -> tuple[object, ...]:
+    return (settings.sockets, settings.socket_mode, settings.socket_chown)
+
+
+def _twistd_log() -> Output:
+    return PassedOn("the log of twistd", lambda: os.dup(1))
+
+
+def _log_change(change: StateChanged) -> None:
+    log.info(
+        "{name}: {before} -> {after}{pid}{detail}",
+        name=change.name,
+        before=change.before.value,
+        after=change.after.value,
+        pid=f" (pid {change.pid})" if change.pid else "",
+        detail=f": {change.detail}" if change.detail else "",
+    )
+
+
+def _log_refusal(failure: Any) -> None:
+    failure.trap(Refused)
+    for line in str(failure.value).splitlines():
+        log.error("reload refused: {line}", line=line)
+
+
+# Under twistd.
+
+
+class Options(usage.Options):
+    """The options of ``twistd supervisor``."""
+
+    optParameters = [["config", "c", None, "The configuration file of supervisord."]]  # noqa: RUF012
+    longdesc = "Start the programs of a configuration file and keep them running."
+
+
+def makeService(options: Options) -> DaemonService:
+    """Return the service for ``twistd supervisor``; called before twistd forks."""
+    from twisted.internet import reactor  # noqa: PLC0415  # twistd chooses it first
+
+    path = options["config"]
+
+    def load() -> Configuration:
+        return load_daemon(path or find("supervisord"))
+
+    try:
+        configuration = load()
+        path = configuration.source  # the working directory may change
+        make_directories(configuration.settings)
+        return TwistdService(configuration, load, reactor)
+    except (ConfigError, LocalError) as error:
+        raise usage.UsageError(str(error)) from None
+
+
+class TwistdService(DaemonService):
+    """The daemon without a holder: it takes the lock itself, after twistd has forked."""
+
+    def __init__(self, configuration: Configuration, load: Load, reactor: Any) -> None:
+        super().__init__(configuration, load, reactor, None)
+
+    def privilegedStartService(self) -> None:
+        """Take the lock, then bind the listeners. Raises AlreadyRunning."""
+        if not self._opened:
+            self._lock = lock_state_directory(self.supervisor.configuration.settings)
+            write_lock_pid(self._lock)
+        super().privilegedStartService()
+
+
+# Under the holder.
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Be the daemon that the holder has started; return the exit code."""
+    from twisted.internet import reactor  # noqa: PLC0415  # only an entry point names it
+
+    link = HolderLink.inherited(os.environ)
+    options = command_line.parse(arguments)
+    try:
+        code = _serve(options, reactor, link)
+    except (ConfigError, LocalError) as error:
+        print(printable(f"supervisord: {error}"), file=sys.stderr)
+        code = FAILED
+    if link is not None:
+        link.final(code)
+    return code
+
+
+def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None) -> int:
+    # Twisted's own is the wall clock: a clock that is set back would stop every timer.
+    reactor.seconds = time.monotonic
+    assert options.config is not None, "the holder is given the file that was found"
+
+    def load() -> Configuration:
+        return load_daemon(options.config or "", options.overrides)
+
+    configuration = load()
+    settings = configuration.settings
+    foreground = options.foreground or settings.nodaemon
+    os.umask(settings.umask)
+    lock = int(os.environ.pop(LOCK_FD))
+    os.set_inheritable(lock, False)
+    write_lock_pid(lock)
+    logfile = LogFile(settings.logfile, lambda: open_daemon_log(settings.logfile), reactor)
+    logfile.open()
+    logbook = LogBook(logfile, settings.loglevel, echo=foreground)
+    globalLogBeginner.beginLoggingTo([logbook.observer()], redirectStandardIO=False)
+    pidfile = PidFile(settings.pidfile)
+    service = DaemonService(configuration, load, reactor, logbook)
+    service.privilegedStartService()
+    if service.listeners.refused and options.strict:
+        raise LocalError("\n".join(["nothing was started (--strict):", *service.listeners.notes()]))
+    pidfile.write()
+    log.info("supervisord {version} started, pid {pid}", version=__version__, pid=os.getpid())
+    print(printable(report(configuration, service.listeners.notes())), flush=True)
+    if link is not None:
+        link.ready()
+    if not foreground:
+        _let_go_of_the_terminal()
+    service.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()
+    pidfile.remove()
+    log.info("supervisord ended")
+    return 0
+
+
+def report(configuration: Configuration, notes: Sequence[str]) -> str:
+    """Return what supervisord prints once it is up."""
+    settings = configuration.settings
+    sockets = [str(address) for address in settings.sockets]
+    lines = [
+        f"supervisord {__version__} is up",
+        f"  configuration  {configuration.source}",
+        *(f"  control socket {socket}" for socket in sockets),
+        f"  log            {settings.logfile}",
+        f"  pid            {os.getpid()}",
+        f"  programs       {len(configuration.programs)}",
+        *(f"  warning: {note}" for note in notes),
+    ]
+    if sockets:
+        lines.append(f"steer it with:   {_beside_us('supervisorctl')} -s {sockets[0]}")
+    return "\n".join(lines)
+
+
+def _beside_us(program: str) -> str:
+    """Return how to call a program that was installed together with us."""
+    path = os.path.join(os.path.dirname(sys.executable), program)
+    return path if os.path.exists(path) else program
+
+
+def _let_go_of_the_terminal() -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
