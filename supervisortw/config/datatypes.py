@@ -205,11 +205,10 @@ def command(text: str) -> tuple[str, ...]:
         raise ValueError("a command cannot hold a NUL character")
     try:
         words = tuple(shlex.split(text))
-    except ValueError:
-        raise ValueError(
-            "a quote is opened and not closed, or a '\\' stands at the end;"
-            " quotes work as in a shell"
-        ) from None
+    except ValueError as error:
+        if "escape" in str(error):
+            raise ValueError("the '\\' at the end has nothing to stand before") from None
+        raise ValueError("a quote is opened and not closed; quotes work as in a shell") from None
     if not words or not words[0]:
         raise ValueError("expected a command to run")
     if "/" in words[0]:

@@ -63,24 +63,30 @@ def _bytes_of(path: str) -> tuple[bytes, tuple[int, int]]:
         # O_NONBLOCK: opening a FIFO that nobody writes to must not wait.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno == errno.ENXIO:
-            raise Unreadable("not a regular file") from None
-        raise Unreadable((error.strerror or "unknown error").lower()) from None
+        raise Unreadable(_reason(error)) from None
     except ValueError:
         raise Unreadable("its name holds a NUL character") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             raise Unreadable("it is a directory")
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("not a regular file")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise Unreadable((error.strerror or "unknown error").lower()) from None
+    except OSError as error:
+        raise Unreadable(_reason(error)) from None
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_FILE_BYTES:
         raise Unreadable(f"it has more than {MAX_FILE_BYTES} bytes")
     return data, (status.st_dev, status.st_ino)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENXIO:  # what opening a socket gives
+        return "not a regular file"
+    return (error.strerror or "unknown error").lower()
 
 
 def line_of_ini(text: str) -> int | None:

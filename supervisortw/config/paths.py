@@ -16,10 +16,14 @@ MAX_SOCKET_PATH_BYTES = 107
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directories:
-    """Where relative paths start: those in any file, and those on the command line."""
+    """Where relative paths start: those in any file, and those on the command line.
+
+    ``uid`` is the user whose default places hold; None: the one who runs this process.
+    """
 
     file: str
     command_line: str
+    uid: int | None = None
 
     def absolute(self, path: str, place: Place) -> str:
         """Return ``path``, which stands at ``place``, as an absolute one. Links are not looked at."""

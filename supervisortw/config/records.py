@@ -41,14 +41,15 @@ def settings(
         text = values.get(attribute)
         return None if text is None else directories.absolute(text, values.place(attribute))
 
-    state = path("state_directory") or _state_directory(values, problems)
+    state = path("state_directory") or _state_directory(values, directories, problems)
     mode = "socket_chmod" if values.is_given("socket_chmod") else "socket_mode"
     sockets = _sockets(values, directories, problems)
     own = Settings(
         sockets=tuple(sockets),
         state_directory=state,
         logfile=path("logfile") or os.path.join(state, "supervisord.log"),
-        pidfile=path("pidfile") or _in_runtime_directory(places.PID_NAME, values, problems),
+        pidfile=path("pidfile")
+        or _in_runtime_directory(places.PID_NAME, values, directories, problems),
         socket_mode=values.get(mode),
         socket_chown=values.get("socket_chown"),
         passwdfile=path("passwdfile"),
@@ -83,22 +84,24 @@ def _sockets(values: Values, directories: Directories, problems: Problems) -> di
     given = values.get("socket_name")
     if given:
         return addresses(given, values.places("socket_name"), directories, problems)
-    path = _in_runtime_directory(places.SOCKET_NAME, values, problems)
+    path = _in_runtime_directory(places.SOCKET_NAME, values, directories, problems)
     check_socket_path(path, values.opened, problems)
     return {UnixAddress(path=path): values.opened}
 
 
-def _state_directory(values: Values, problems: Problems) -> str:
+def _state_directory(values: Values, directories: Directories, problems: Problems) -> str:
     try:
-        return places.state_directory()
+        return places.state_directory(uid=directories.uid)
     except ConfigError as error:
         problems.add(values.opened, error.problems[0].message)
         return "/"
 
 
-def _in_runtime_directory(name: str, values: Values, problems: Problems) -> str:
+def _in_runtime_directory(
+    name: str, values: Values, directories: Directories, problems: Problems
+) -> str:
     try:
-        return os.path.join(places.runtime_directory(), name)
+        return os.path.join(places.runtime_directory(uid=directories.uid), name)
     except ConfigError as error:
         problems.add(values.opened, error.problems[0].message)
         return f"/{name}"

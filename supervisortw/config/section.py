@@ -52,19 +52,19 @@ class Section(SectionMatcher):  # type: ignore[misc]  # ZConfig has no annotatio
         if info is None:
             return
         attribute = info.attribute
-        first = self.seen.setdefault(attribute, place)
-        if first is not place and not info.ismulti():
-            where = first.seen_from(place)
+        if attribute in self.seen and not info.ismulti():
+            where = self.seen[attribute].seen_from(place)
             self._problems.add(place, f"{quoted(key)} is given twice in {self.label} ({where})")
             return
+        self.seen.setdefault(attribute, place)
         if value is None:
             return
         try:
             info.datatype(value)
         except ValueError as error:
-            self._problems.add(
-                place, f"bad value {quoted(value)} for {quoted(key)} in {self.label}: {error}"
-            )
+            hint = "; a comment needs a line of its own" if " #" in value else ""
+            what = f"{quoted(value)} for {quoted(key)} in {self.label}"
+            self._problems.add(place, f"bad value {what}: {error}{hint}")
             return
         self.places.setdefault(attribute, []).append(place)
         super().addValue(key, value, (place.line, None, place.file))
