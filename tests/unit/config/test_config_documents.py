@@ -1,0 +1,151 @@
+"""The schemas, the documentation and the shipped files say the same."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from config_fixture_types import Write
+
+from supervisortw.config.loader import load_client, load_daemon
+from supervisortw.config.sample import sample
+from supervisortw.config.schema import schema
+from supervisortw.config.section import key_infos
+from supervisortw.core.model import ClientSettings, Program, Settings, UnixAddress
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs/configuration.rst").read_text(encoding="utf-8")
+ENTRY = re.compile(
+    r"^``(?P<key>[^`]+)``\n"
+    r"    :Type: (?P<type>.+)\n"
+    r"    :Default: (?P<default>.+)\n"
+    r"    :Meaning: (?P<meaning>.+)\n"
+    r"    :Example: ``(?P<example>.+)``$",
+    re.MULTILINE,
+)
+TITLES = {
+    "supervisord": "Keys of <supervisord>",
+    "program": "Keys of <program NAME>",
+    "supervisorctl": "Keys of <supervisorctl>",
+}
+
+
+def keys_of(section: str) -> dict[str, Any]:
+    owner = "supervisorctl" if section == "supervisorctl" else "supervisord"
+    return key_infos(schema(owner).gettype(section))
+
+
+def entries_of(section: str) -> dict[str, dict[str, str]]:
+    after = PAGE.split(f"\n{TITLES[section]}\n", 1)[1]
+    part = re.split(r"\n\n[^\n]+\n=====", after.split("\n", 1)[1])[0]
+    found = [entry.groupdict() for entry in ENTRY.finditer(part)]
+    assert part.count(":Type:") == len(found), "an entry is not in the format of the others"
+    return {entry["key"]: entry for entry in found}
+
+
+def default_of(info: Any) -> str:
+    if info.minOccurs:
+        return "(required)"
+    if info.metadefault is not None:
+        return str(info.metadefault)
+    text = info.getdefault().value
+    return f"``{text}``" if text else "(empty)"
+
+
+SECTIONS = pytest.mark.parametrize("section", list(TITLES))
+
+
+@SECTIONS
+def test_the_page_has_the_keys_of_the_schema_with_their_defaults(section: str) -> None:
+    documented = {key: entry["default"] for key, entry in entries_of(section).items()}
+    assert documented == {key: default_of(info) for key, info in keys_of(section).items()}
+
+
+@SECTIONS
+def test_the_page_has_the_order_of_the_schema(section: str) -> None:
+    assert list(entries_of(section)) == list(keys_of(section))
+
+
+@SECTIONS
+def test_examples_of_the_page_can_be_loaded(section: str, write: Write) -> None:
+    examples = {key: entry["example"] for key, entry in entries_of(section).items()}
+    for key, example in examples.items():
+        assert example.split()[0] == key
+        if section == "supervisorctl":
+            load_client(write(f"<supervisorctl>\n{example}\n</supervisorctl>\n"))
+        elif section == "supervisord":
+            load_daemon(write(f"<supervisord>\n{example}\n</supervisord>\n"))
+        else:
+            command = "" if key == "command" else "command x\n"
+            program = f"<program x>\n{command}{example}\n</program>"
+            load_daemon(write(f"<supervisord>\n{program}\n</supervisord>\n"))
+
+
+def test_blocks_of_the_page_can_be_loaded(write: Write) -> None:
+    blocks = re.findall(r"::\n\n((?:    .*\n)+)", PAGE)
+    assert len(blocks) == 3
+    for block in blocks:
+        whole = block if "<supervisord>" in block else f"<supervisord>\n{block}</supervisord>\n"
+        found = load_daemon(write(whole))
+    command = load_daemon(write(f"<supervisord>\n{blocks[1]}</supervisord>\n"))
+    assert command.programs["web"].command[-1] == "exec /srv/site/bin/web --pid $$"
+    assert found.warnings
+
+
+@SECTIONS
+def test_the_schema_explains_every_key(section: str) -> None:
+    for key, info in keys_of(section).items():
+        assert info.description, key
+        assert info.metadefault or info.getdefault() or info.minOccurs, key
+
+
+@pytest.mark.parametrize(
+    ("section", "record"),
+    [
+        ("supervisord", Settings),
+        ("supervisord", Program),
+        ("program", Program),
+        ("supervisorctl", ClientSettings),
+    ],
+)
+def test_defaults_of_the_schema_are_those_of_the_model(section: str, record: Any) -> None:
+    compared = 0
+    for info in keys_of(section).values():
+        field = record.__dataclass_fields__.get(info.attribute)
+        default = info.getdefault()
+        if field is not None and default:
+            assert default.convert(info.datatype) == field.default, info.attribute
+            compared += 1
+    assert compared
+
+
+def test_the_sample_can_be_loaded(write: Write) -> None:
+    found = load_daemon(write(sample()))
+    assert found.warnings == ()
+    assert list(found.programs) == ["ticker", "once"]
+
+
+def test_keys_that_the_sample_mentions_exist(write: Write) -> None:
+    uncommented = re.sub(r"^( *)# (?=[a-z%-]+ [^ ]+$)", r"\1", sample(), flags=re.MULTILINE)
+    assert "\n  passwdfile /etc" in uncommented
+    found = load_daemon(write(uncommented))
+    assert found.settings.loglevel == "debug"
+    assert len(found.warnings) == 2
+
+
+def test_the_shipped_files_belong_together() -> None:
+    daemon = load_daemon(str(ROOT / "etc/supervisord.conf"))
+    client = load_client(str(ROOT / "etc/supervisorctl.conf"))
+    assert daemon.warnings == ()
+    assert client.sockets == daemon.settings.sockets
+    assert 2 <= len(daemon.programs) <= 3
+    assert all(program.command[0] == "/bin/sh" for program in daemon.programs.values())
+    var = f"{ROOT}{os.sep}var{os.sep}"
+    own = daemon.settings
+    [socket] = own.sockets
+    assert isinstance(socket, UnixAddress)
+    for path in (own.state_directory, own.logfile, own.pidfile, socket.path):
+        assert path.startswith(var)
