@@ -221,7 +221,8 @@ class _Pipe:
             self._target.drop(self)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Do nothing: the pipe is closed by its owner."""
+        """All writers are gone, and nothing is left to read."""
+        self._target.drop(self)
 
 
 class PassedOn:

@@ -62,9 +62,13 @@ class Session:
         """Call ``listener`` when the connection ends without `close`."""
         self._lost_listeners.append(listener)
 
+    def expect_end(self) -> None:
+        """Tell no listener when the connection ends: that is what is asked for."""
+        self._lost_listeners.clear()
+
     def close(self) -> None:
         """End the session."""
-        self._lost_listeners.clear()
+        self.expect_end()
         self._broker.close()
 
     def _connection_lost(self) -> None:
@@ -142,8 +146,10 @@ class Session:
 
     async def _whole(self, verb: str, *arguments: object) -> bytes:
         """Return the whole answer to a call, in however many pages it comes."""
-        first = await self._ask(verb, *arguments)
-        return await wire.collect(first, lambda number, page: self._ask("page", number, page))
+        collector = wire.Collector(await self._ask(verb, *arguments))
+        while collector.next_page is not None:
+            collector.add(await self._ask("page", collector.answer_id, collector.next_page))
+        return collector.data()
 
     async def _ask(self, verb: str, *arguments: object) -> Any:
         """Make one call. A long one is waited for as long as the daemon answers pings meanwhile."""

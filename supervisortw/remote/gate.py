@@ -200,9 +200,9 @@ class ServerGate(Protocol):
         self._judge_rest()
         self._state = _State.DECIDING
         self.transport.pauseProducing()
-        self._deciding = maybeDeferred(login, *args)
-        self._deciding.addCallback(self._decided, who, user)
-        self._deciding.addErrback(self._not_decided, who)
+        self._deciding = deciding = maybeDeferred(login, *args)
+        deciding.addCallback(self._decided, who, user)
+        deciding.addErrback(self._not_decided, who)
 
     def _decided(self, session: tuple[Any, Logout], who: str, user: str) -> None:
         self._deciding = None

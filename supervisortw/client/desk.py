@@ -1,0 +1,99 @@
+"""What a command works at: the daemons it asks, and the terminal it answers to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from supervisortw.client.exitcodes import ExitCode, code_of
+from supervisortw.client.hosts import Connect, Hosts
+from supervisortw.client.render import outcome_line
+from supervisortw.core.model import Address
+from supervisortw.core.status import Outcome, Result
+from supervisortw.core.text import printable
+from supervisortw.errors import SupervisorError
+from supervisortw.remote.connection import Session
+
+Answer = TypeVar("Answer")
+
+
+async def _yes(question: str) -> bool:
+    return True
+
+
+class Desk:
+    """Where commands are carried out; one for the life of a client."""
+
+    def __init__(self, connect: Connect, parse_address: Callable[[str], Address]) -> None:
+        self.hosts = Hosts(connect, self.lost)
+        self.parse_address = parse_address
+        self.confirm: Callable[[str], Awaitable[bool]] = _yes
+        self.notice: Callable[[str], None] = self.complain
+
+    def lost(self, host: str) -> None:
+        """Tell that the connection to a daemon has ended by itself."""
+        self.notice(f"{host}: the connection to supervisord was lost")
+
+    def mark(self, host: str) -> str:
+        """Return what stands in front of each line of ``host``: nothing while it is the only one."""
+        return f"{printable(host)} | " if len(self.hosts.names) > 1 else ""
+
+    def say(self, lines: Iterable[str], host: str = "") -> None:
+        """Print lines, marked with the host they came from."""
+        mark = self.mark(host) if host else ""
+        self.write("".join(f"{mark}{line}".rstrip() + "\n" for line in lines))
+
+    def write(self, text: str) -> None:
+        """Print text as it is."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def complain(self, text: str) -> None:
+        """Print what went wrong."""
+        sys.stdout.flush()
+        sys.stderr.write("".join(f"{line}\n" for line in printable(text).splitlines()))
+        sys.stderr.flush()
+
+    async def each(
+        self, ask: Callable[[Session], Coroutine[Deferred[Any], Any, Answer]]
+    ) -> tuple[list[tuple[str, Answer]], ExitCode]:
+        """Ask every daemon; return hosts and answers, and the worst code of the errors, now printed."""
+        if not self.hosts.names:
+            self.complain("no daemon is open; 'open ADDRESS' connects to one")
+            return [], ExitCode.UNREACHABLE
+        answers = []
+        worst = ExitCode.OK
+        for host, answer in await self.hosts.each(ask):
+            if isinstance(answer, SupervisorError):
+                self.complain(str(answer))
+                worst = max(worst, code_of(answer))
+            else:
+                answers.append((host, answer))
+        return answers, worst
+
+    async def steer(
+        self, ask: Callable[[Session], Coroutine[Deferred[Any], Any, list[Outcome]]]
+    ) -> ExitCode:
+        """Ask every daemon for something to be done, and print what came of it."""
+        answers, worst = await self.each(ask)
+        return max(worst, self.tell(answers))
+
+    def tell(
+        self, answers: Sequence[tuple[str, list[Outcome]]], known: Collection[str] = ()
+    ) -> ExitCode:
+        """Print what came of a request. A name counts as unknown only if no daemon knows it."""
+        known = set(known)
+        for _, outcomes in answers:
+            known.update(each.name for each in outcomes if each.result is not Result.UNKNOWN)
+        worst = ExitCode.OK
+        for host, outcomes in answers:
+            for outcome in outcomes:
+                if outcome.good:
+                    self.say([outcome_line(outcome)], host)
+                elif outcome.result is not Result.UNKNOWN or outcome.name not in known:
+                    self.complain(self.mark(host) + outcome_line(outcome))
+                    worst = ExitCode.SOME_FAILED
+        return worst

@@ -1,0 +1,154 @@
+"""The commands that show logs, and follow them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+
+from supervisortw.client.command import Command, UsageError, Words, some
+from supervisortw.client.desk import Desk
+from supervisortw.client.exitcodes import ExitCode
+from supervisortw.client.render import LogWriter
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.status import LogPiece
+from supervisortw.core.text import one_line
+from supervisortw.interfaces import Cancel
+from supervisortw.remote.connection import Session
+
+
+async def _tail(desk: Desk, words: Sequence[str]) -> ExitCode:
+    follow, lines, names = _tail_arguments(words)
+    if len(names) != 1:
+        raise UsageError("tail takes the name of one program")
+    return await _show_log(desk, names[0], lines, follow=follow)
+
+
+async def _logtail(desk: Desk, words: Sequence[str]) -> ExitCode:
+    counts = [word for word in words if word.isdigit()]
+    others = [word for word in words if not word.isdigit()]
+    follow, lines, names = _tail_arguments([*others, *(f"-{count}" for count in counts[:1])])
+    if names or len(counts) > 1:
+        raise UsageError("logtail takes a number of lines")
+    return await _show_log(desk, None, lines, follow=follow)
+
+
+def _tail_arguments(words: Sequence[str]) -> tuple[bool, int, list[str]]:
+    """Return whether to follow, how many lines, and the names."""
+    follow, lines, names = False, LIMITS.tail_lines, []
+    for word in words:
+        if word == "-f":
+            follow = True
+        elif word.startswith("-") and word[1:].isdigit():
+            lines = int(word[1:])
+        elif word.startswith("-"):
+            raise UsageError(f"unknown option: {one_line(word)}")
+        else:
+            names.append(word)
+    return follow, lines, names
+
+
+async def _show_log(desk: Desk, name: str | None, lines: int, *, follow: bool) -> ExitCode:
+    async def show(session: Session) -> Follow:
+        piece = await session.tail(name, lines)
+        shown = Follow(desk, session, name)
+        shown.received(piece)
+        if follow:
+            await shown.go_on()
+        return shown
+
+    answers, worst = await desk.each(show)
+    shown = [answer for _, answer in answers]
+    if not follow or not shown:
+        for one in shown:
+            one.writer.flush()
+        return worst
+    try:
+        await _first_end(shown)
+    finally:
+        for one in shown:
+            one.stop()
+    return max(worst, ExitCode.UNREACHABLE)
+
+
+class Follow:
+    """One log of one daemon, as it goes over the screen."""
+
+    def __init__(self, desk: Desk, session: Session, name: str | None) -> None:
+        self.ended: Deferred[None] = Deferred()
+        mark = desk.mark(str(session.address))
+        if mark and name is not None:
+            mark = mark.replace(" | ", f":{name} | ")
+        self.writer = LogWriter(desk.write, one_line(mark))
+        self._desk = desk
+        self._session = session
+        self._name = name
+        self._end = 0
+        self._unfollow: Cancel | None = None
+
+    def received(self, piece: LogPiece) -> None:
+        """Show a piece; say so if the log was emptied before it."""
+        if piece.offset < self._end:
+            self.writer.flush()
+            self._desk.complain("-- the log was emptied --")
+        self._end = piece.offset + len(piece.data)
+        self.writer.feed(piece.data)
+
+    async def go_on(self) -> None:
+        """Show what comes from now on."""
+        self._session.on_lost(self._lost)
+        self._unfollow = await self._session.follow(self._name, self._end, self.received)
+
+    def stop(self) -> None:
+        """Show nothing more."""
+        self.writer.flush()
+        if self._unfollow is not None:
+            self._unfollow()
+
+    def _lost(self) -> None:
+        if not self.ended.called:
+            self.ended.callback(None)
+
+
+async def _first_end(shown: Sequence[Follow]) -> None:
+    """Wait until the connection to every followed daemon is lost (or somebody cancels)."""
+    for one in shown:
+        await one.ended
+
+
+async def _clear(desk: Desk, words: Sequence[str]) -> ExitCode:
+    wanted = some(words, "clear")
+    return await desk.steer(lambda session: session.clear(wanted))
+
+
+COMMANDS = (
+    Command(
+        name="tail",
+        arguments="[-f] [-N] NAME",
+        summary="show the last lines of a program's output",
+        details=(
+            "Shows the last N lines (15). With -f it goes on with what is written from now on, "
+            "until Ctrl-C."
+        ),
+        words=Words.ONE_PROGRAM,
+        run=_tail,
+    ),
+    Command(
+        name="logtail",
+        arguments="[-f] [N]",
+        summary="show the last lines of supervisord's own log",
+        details=(
+            "Shows the last N lines (15). With -f it goes on with what is written from now on, "
+            "until Ctrl-C."
+        ),
+        run=_logtail,
+    ),
+    Command(
+        name="clear",
+        arguments="NAME ...|all",
+        summary="empty the logs of programs",
+        details="The log file is truncated in place.",
+        words=Words.PROGRAMS,
+        run=_clear,
+    ),
+)

@@ -1,0 +1,134 @@
+"""The ``supervisorctl`` program: reads its options, then carries out one command, or many.
+
+One command on the command line; lines of commands from standard input that is no terminal; or a
+prompt. The prompt brings in prompt_toolkit and the asyncio reactor; one command must not pay for them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from supervisortw import __version__
+from supervisortw.client.command import Leave
+from supervisortw.client.commands import help_lines, run
+from supervisortw.client.desk import Desk
+from supervisortw.client.exitcodes import ExitCode
+from supervisortw.client.interrupts import Interrupted, Interrupts
+from supervisortw.client.lines import run_lines
+from supervisortw.config.loader import load_client, parse_address
+from supervisortw.config.places import SOCKET_NAME, find, runtime_directory
+from supervisortw.core.model import Address, ClientSettings, UnixAddress
+from supervisortw.core.text import printable
+from supervisortw.errors import ConfigError, ConfigNotFound
+from supervisortw.remote.connection import Session, connect
+
+Work = Callable[[Desk, Interrupts], Coroutine[Deferred[Any], Any, ExitCode]]
+
+
+def main() -> int:
+    """Run supervisorctl; return the exit code."""
+    options = _parser().parse_args()
+    try:
+        settings = _settings(options.config, options.socket)
+    except ConfigError as error:
+        print(printable(str(error)), file=sys.stderr)
+        return ExitCode.USAGE
+    interactive = not options.command and sys.stdin.isatty() and sys.stdout.isatty()
+    if interactive and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
+        from twisted.internet import asyncioreactor  # noqa: PLC0415  # see the top
+
+        asyncioreactor.install()
+        from supervisortw.client.prompt import run_prompt  # noqa: PLC0415  # see the top
+
+        async def work(desk: Desk, interrupts: Interrupts) -> ExitCode:
+            return await run_prompt(desk, settings.prompt, interrupts)
+
+    elif options.command:
+
+        async def work(desk: Desk, interrupts: Interrupts) -> ExitCode:
+            return await interrupts.guard(run(desk, options.command))
+
+    else:
+
+        async def work(desk: Desk, interrupts: Interrupts) -> ExitCode:
+            prompt = f"{settings.prompt}> " if interactive else ""
+            return await run_lines(desk, reactor, prompt, interrupts)
+
+    from twisted.internet import reactor  # noqa: PLC0415  # only an entry point names it
+
+    return _run(reactor, work, settings)
+
+
+def _run(reactor: Any, work: Work, settings: ClientSettings) -> int:
+    """Let the reactor run until ``work`` is done; return its exit code."""
+    codes: list[int] = []
+
+    async def connect_to(address: Address) -> Session:
+        return await connect(reactor, address)
+
+    desk = Desk(connect_to, parse_address)
+    for address in settings.sockets:
+        desk.hosts.add(address)
+    interrupts = Interrupts(reactor.callFromThread)
+
+    async def everything() -> None:
+        interrupts.install()
+        try:
+            codes.append(await work(desk, interrupts))
+        except Interrupted as interrupted:
+            desk.complain(str(interrupted))
+            codes.append(ExitCode.INTERRUPTED)
+        except Leave:
+            codes.append(ExitCode.OK)
+        except BrokenPipeError:  # whoever read our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            codes.append(ExitCode.OK)
+        finally:
+            desk.hosts.close_all()
+            reactor.stop()
+
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(everything()))
+    reactor.run()
+    return codes[0]
+
+
+def _settings(config: str | None, sockets: list[str] | None) -> ClientSettings:
+    """Return what the options and the configuration file say; without either, the usual socket."""
+    try:
+        path = config or find("supervisorctl")
+    except ConfigNotFound:
+        socket = UnixAddress(path=os.path.join(runtime_directory(), SOCKET_NAME))
+        settings = ClientSettings(sockets=(socket,))
+    else:
+        settings = load_client(path)
+    if sockets:
+        addresses = tuple(parse_address(text) for text in sockets)
+        settings = ClientSettings(sockets=addresses, prompt=settings.prompt)
+    return settings
+
+
+def _parser() -> argparse.ArgumentParser:
+    commands = "\n".join(help_lines())
+    parser = argparse.ArgumentParser(
+        prog="supervisorctl",
+        description="Steer supervisord: with a command, or from a prompt without one.",
+        epilog=f"commands:\n{commands}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("-c", "--config", metavar="FILE", help="the configuration file of supervisorctl")
+    add("-s", "--socket", metavar="SOCKET", action="append", help="steer the daemon at SOCKET")
+    add("--version", action="version", version=f"supervisorctl {__version__} (supervisortw)")
+    add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to do, see below")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

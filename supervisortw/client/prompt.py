@@ -1,0 +1,146 @@
+"""The prompt: line editing, history and completion, by prompt_toolkit on the asyncio reactor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from twisted.internet.defer import Deferred
+
+from supervisortw.client.command import Leave, Words
+from supervisortw.client.commands import TABLE
+from supervisortw.client.desk import Desk
+from supervisortw.client.exitcodes import ExitCode
+from supervisortw.client.interrupts import Interrupts
+from supervisortw.client.lines import run_line
+from supervisortw.config.places import state_directory
+from supervisortw.core.text import printable
+from supervisortw.errors import SupervisorError
+
+Answer = TypeVar("Answer")
+
+GROUPS = ("all", "up", "down")
+SIGNALS = tuple(sorted(each.name.removeprefix("SIG") for each in signal.Signals))
+
+
+class PromptInterrupt(Exception):
+    """Ctrl-C at the prompt: the line is dropped."""
+
+
+async def run_prompt(desk: Desk, name: str, interrupts: Interrupts) -> ExitCode:
+    """Read and carry out commands until the user leaves; the exit code is always 0."""
+    session: PromptSession[str] = PromptSession(
+        history=_history(),
+        completer=CommandCompleter(desk),
+        complete_while_typing=False,
+        interrupt_exception=PromptInterrupt,
+    )
+
+    def notice(text: str) -> None:
+        if session.app.is_running:
+            run_in_terminal(lambda: desk.complain(text))
+        else:
+            desk.complain(text)
+
+    async def confirm(question: str) -> bool:
+        answer = await _ask(session, f"{question} [y/N] ", completer=None)
+        return answer.strip().lower() in ("y", "yes")
+
+    desk.notice = notice
+    desk.confirm = confirm
+    desk.say(["supervisorctl: 'help' shows the commands, Tab completes, Ctrl-D leaves"])
+    await run_line(desk, "status", interrupts)
+    try:
+        while True:
+            try:
+                line = await _ask(session, _prompt(desk, name), completer=session.completer)
+            except PromptInterrupt:
+                continue
+            await run_line(desk, line, interrupts)
+    except (EOFError, Leave):
+        return ExitCode.OK
+
+
+async def _ask(session: PromptSession[str], text: str, *, completer: Completer | None) -> str:
+    prompting = session.prompt_async(text, completer=completer, handle_sigint=False)
+    return await _as_deferred(prompting)
+
+
+def _as_deferred(waiting: Coroutine[Any, Any, Answer]) -> Deferred[Answer]:
+    return Deferred.fromFuture(asyncio.ensure_future(waiting))
+
+
+def _prompt(desk: Desk, name: str) -> str:
+    count = len(desk.hosts.names)
+    return f"{name}> " if count == 1 else f"{name}[{count} open]> "
+
+
+def _history() -> History:
+    """Return the history of this user; kept in memory if there is no place to write it."""
+    try:
+        directory = state_directory()
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        path = os.path.join(directory, "history")
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+    except (OSError, SupervisorError):
+        return InMemoryHistory()
+    return FileHistory(path)
+
+
+class CommandCompleter(Completer):
+    """Completes commands, and what they take: names come from the daemons that are open now."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+        """Return nothing: completion has to ask, and that is done asynchronously."""
+        return ()
+
+    async def get_completions_async(
+        self, document: Document, event: CompleteEvent
+    ) -> AsyncGenerator[Completion, None]:
+        """Give the words that may stand where the cursor is."""
+        before = document.text_before_cursor
+        words = before.split()
+        begun = "" if before.endswith(" ") or not words else words.pop()
+        for candidate in await self.candidates(words):
+            if candidate.startswith(begun):
+                yield Completion(candidate, start_position=-len(begun))
+
+    async def candidates(self, words: list[str]) -> list[str]:
+        """Return everything that may follow ``words``."""
+        if not words:
+            return list(TABLE)
+        command = TABLE.get(words[0])
+        kind = command.words if command else Words.NOTHING
+        if kind is Words.COMMANDS:
+            return list(TABLE)
+        if kind is Words.GROUPS:
+            return list(GROUPS)
+        if kind is Words.HOSTS:
+            return self._desk.hosts.names
+        if kind is Words.SIGNAL_THEN_PROGRAMS and len(words) == 1:
+            return list(SIGNALS)
+        if kind is Words.ONE_PROGRAM:
+            return await self._programs()
+        if kind in (Words.PROGRAMS, Words.SIGNAL_THEN_PROGRAMS):
+            return [*await self._programs(), *GROUPS]
+        return []
+
+    async def _programs(self) -> list[str]:
+        asking = Deferred.fromCoroutine(self._desk.hosts.each(lambda each: each.status(["all"])))
+        answers = await asking.asFuture(asyncio.get_running_loop())
+        names: set[str] = set()
+        for _, status in answers:
+            if not isinstance(status, SupervisorError):
+                names.update(printable(program.name) for program in status.programs)
+        return sorted(names)

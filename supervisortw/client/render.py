@@ -1,0 +1,111 @@
+"""Answers as text for people. Everything that came from a daemon goes through here before a terminal."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterable, Sequence
+
+from supervisortw.core.status import DaemonStatus, Outcome, ProgramStatus, ReloadAnswer
+from supervisortw.core.text import one_line, printable, seconds
+
+
+def status_lines(status: DaemonStatus) -> list[str]:
+    """Return the lines of `status`: four about the daemon, notes, then a table of the programs."""
+    up = [program.name for program in status.programs if program.up]
+    down = [program.name for program in status.programs if not program.up]
+    lines = [
+        f"socket={','.join(repr(socket) for socket in status.sockets)}",
+        f"supervisord_pid={status.pid}",
+        f"up={','.join(up)}",
+        f"down={','.join(down)}",
+    ]
+    if status.shutting_down:
+        lines.append("note: supervisord is shutting down")
+    lines += [f"note: {note}" for note in status.notes]
+    if status.programs:
+        lines += ["", *_table([_HEAD, *map(_row, status.programs)])]
+    return [one_line(line) for line in lines]
+
+
+_HEAD = ("NAME", "STATE", "PID", "FOR", "DETAIL")
+
+
+def _row(program: ProgramStatus) -> tuple[str, ...]:
+    restarts = f"{program.restarts} restarts" if program.restarts != 1 else "1 restart"
+    parts = [program.detail, restarts if program.restarts else ""]
+    return (
+        program.name,
+        program.state.value,
+        str(program.pid or "-"),
+        seconds(program.since),
+        "; ".join(part for part in parts if part),
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    aligned = []
+    for row in rows:
+        name, state, pid, since, detail = (
+            cell.rjust(width) if column in (2, 3) else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        aligned.append(f"{name}  {state}  {pid}  {since}  {detail}".rstrip())
+    return aligned
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """Return one line that says what came of a request for one program."""
+    return one_line(f"{outcome.name}: {outcome.text}")
+
+
+def reload_lines(answer: ReloadAnswer, *, done: bool) -> list[str]:
+    """Return what a reload did (``done``), or what it would do."""
+    lines = list(answer.lines)
+    if not lines:
+        lines.append(f"nothing has changed in {answer.source}")
+    lines += [f"warning: {warning}" for warning in answer.warnings]
+    if done:
+        lines += [f"{outcome.name}: {outcome.text}" for outcome in answer.outcomes]
+    return [one_line(line) for line in lines]
+
+
+class LogWriter:
+    """Writes pieces of a log to the terminal as they come, each line with a mark in front.
+
+    Bytes that are not UTF-8 and what could steer a terminal are shown as escapes. Without a mark,
+    half a line is written at once; with one, a line is written when it is whole, so that lines of
+    several daemons are never mixed, unless it is longer than ``longest`` characters.
+    """
+
+    def __init__(self, write: Callable[[str], None], mark: str = "", longest: int = 8192) -> None:
+        self._write = write
+        self._mark = mark
+        self._longest = longest
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._line = ""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the log."""
+        text = self._decoder.decode(data)
+        if not self._mark:
+            self._write(printable(text))
+            return
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._write(f"{self._mark}{printable(line)}\n")
+        if len(self._line) > self._longest:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is left of an unfinished line."""
+        if self._line:
+            self._write(f"{self._mark}{printable(self._line)}\n")
+            self._line = ""
+
+
+def columns(names: Iterable[str], summaries: Iterable[str]) -> list[str]:
+    """Return two columns, for a list of commands."""
+    pairs = list(zip(names, summaries, strict=True))
+    width = max(len(name) for name, _ in pairs)
+    return [f"  {name.ljust(width)}  {summary}" for name, summary in pairs]
