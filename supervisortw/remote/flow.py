@@ -9,6 +9,8 @@ from zope.interface import implementer
 
 from supervisortw.interfaces import Clock, Timer
 
+_SHORTEST_WAIT = 0.001  # seconds; a wait that rounding makes vanish would never end
+
 
 class CallBucket:
     """So many calls a second, with one second's worth saved up at most."""
@@ -25,7 +27,7 @@ class CallBucket:
         gained = max(0.0, now - self._filled) * self._rate
         self._tokens = min(self._rate, self._tokens + gained)
         self._filled = now
-        return 0.0 if self._tokens >= 1 else (1 - self._tokens) / self._rate
+        return 0.0 if self._tokens >= 1 else max((1 - self._tokens) / self._rate, _SHORTEST_WAIT)
 
     def take(self) -> None:
         """Count one call."""

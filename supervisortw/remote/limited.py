@@ -35,6 +35,7 @@ from supervisortw.remote.security import (
     StrictSecurity,
     Unsendable,
     Violation,
+    call_verb,
     from_jelly,
     to_jelly,
 )
@@ -244,6 +245,8 @@ class LimitedBroker(pb.Broker):
         name, wanted, args, kw = call
         if len(name) > self._limits.broker_name_bytes or not _NAME.fullmatch(name):
             raise Violation("the name of a verb is no name")
+        if args[:1] != [b"tuple"] or kw[:1] != [b"dictionary"]:
+            raise Violation("the arguments of a call are no arguments")
         self._bucket.take()
         self._owed += 1
         verb = name.decode("ascii")
@@ -254,7 +257,7 @@ class LimitedBroker(pb.Broker):
             failed(Failure(BadCall("no such object")))
             return
         try:
-            result = target.remoteMessageReceived(self, verb, args, kw)
+            result = self._call(target, verb, args, kw)
             if not isinstance(result, Deferred):
                 settle(result)
                 return
@@ -264,6 +267,14 @@ class LimitedBroker(pb.Broker):
             failed(Failure())
         else:
             result.addCallback(settle).addErrback(failed)
+
+    def _call(self, target: Any, verb: str, args: Any, kw: Any) -> Any:
+        received = target.remoteMessageReceived
+        if getattr(received, "__func__", None) is not pb.Referenceable.remoteMessageReceived:
+            return received(self, verb, args, kw)
+        # Twisted's way would log all arguments of a call that does not fit.
+        method = getattr(target, f"remote_{verb}", None)
+        return call_verb({} if method is None else {verb: method}, self, verb, args, kw)
 
     def _answer_received(self, request: int, result: Any) -> None:
         asked = self._asked(request)
