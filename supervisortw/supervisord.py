@@ -51,6 +51,8 @@ def main() -> int:
 def _start(options: Options, configuration: Configuration) -> int:
     settings = configuration.settings
     user = _user_to_become(settings.user)
+    # Defaults such as /var/lib stay those of whoever started us, whoever we become.
+    os.environ["SUPERVISOR_STARTED_BY"] = str(os.geteuid())
     make_directories(settings, user)
     if user is not None:
         _become(user)

@@ -46,6 +46,7 @@ from supervisortw.remote.server import ControlFactory, peer_pid
 log = Logger(namespace="supervisor")
 
 LOCK_FD = "SUPERVISOR_LOCK_FD"
+STARTED_BY = "SUPERVISOR_STARTED_BY"
 FAILED = 1
 TWISTD_NOTE = "runs under twistd, without a holder: nothing starts it again if it dies"
 
@@ -247,8 +248,10 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
     reactor.seconds = time.monotonic
     assert options.config is not None, "the holder is given the file that was found"
 
+    started_by = int(os.environ.pop(STARTED_BY))
+
     def load() -> Configuration:
-        return load_daemon(options.config or "", options.overrides)
+        return load_daemon(options.config or "", options.overrides, uid=started_by)
 
     configuration = load()
     settings = configuration.settings

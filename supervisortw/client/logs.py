@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from supervisortw.client.command import Command, UsageError, Words, some
 from supervisortw.client.desk import Desk
@@ -63,12 +63,10 @@ async def _show_log(desk: Desk, name: str | None, lines: int, *, follow: bool) -
         for one in shown:
             one.writer.flush()
         return worst
-    try:
-        await _first_end(shown)
-    finally:
-        for one in shown:
-            one.stop()
-    return max(worst, ExitCode.UNREACHABLE)
+    lost = await _all_ended(shown)
+    for one in shown:
+        one.stop()
+    return max(worst, ExitCode.UNREACHABLE) if lost else worst
 
 
 class Follow:
@@ -110,10 +108,14 @@ class Follow:
             self.ended.callback(None)
 
 
-async def _first_end(shown: Sequence[Follow]) -> None:
-    """Wait until the connection to every followed daemon is lost (or somebody cancels)."""
-    for one in shown:
-        await one.ended
+async def _all_ended(shown: Sequence[Follow]) -> bool:
+    """Wait until the connection to every followed daemon is lost; False if Ctrl-C came before."""
+    try:
+        for one in shown:
+            await one.ended
+    except CancelledError:
+        return False
+    return True
 
 
 async def _clear(desk: Desk, words: Sequence[str]) -> ExitCode:
