@@ -13,10 +13,8 @@ import shlex
 import unicodedata
 
 from supervisortw.config.wording import quoted
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import DAEMON_STREAMS, Address, AutoRestart, TcpAddress, UnixAddress
-
-LONGEST_PROMPT = 64
-LONGEST_USER = 256
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
@@ -130,15 +128,16 @@ def log_level(text: str) -> str:
 
 def prompt(text: str) -> str:
     """Return the word that an interactive prompt begins with."""
-    if not text or not text.isprintable() or len(text) > LONGEST_PROMPT:
-        raise ValueError(f"expected a short text of at most {LONGEST_PROMPT} printable characters")
+    if not text or not text.isprintable() or len(text) > LIMITS.prompt_characters:
+        longest = LIMITS.prompt_characters
+        raise ValueError(f"expected a short text of at most {longest} printable characters")
     return text
 
 
 def user(text: str) -> str:
     """Return the name or number of a user. Whether there is one is not looked at."""
     odd = any(c.isspace() or not c.isprintable() or c in "/:" for c in text)
-    if not text or odd or len(text) > LONGEST_USER:
+    if not text or odd or len(text) > LIMITS.user_characters:
         raise ValueError("expected the name or the number of a user")
     return text
 

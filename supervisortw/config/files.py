@@ -13,8 +13,9 @@ import re
 import stat
 from dataclasses import dataclass
 
+from supervisortw.core.limits import LIMITS
+
 # A configuration of 2,000 programs with all their keys has about a quarter of this.
-MAX_FILE_BYTES = 1024 * 1024
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(file|package|https?|ftp|data):", re.IGNORECASE)
 _WILDCARD = re.compile(r"[*?\[]")
@@ -73,13 +74,13 @@ def _bytes_of(path: str) -> tuple[bytes, tuple[int, int]]:
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("not a regular file")
         with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(LIMITS.file_bytes + 1)
     except OSError as error:
         raise Unreadable(_reason(error)) from None
     finally:
         os.close(descriptor)
-    if len(data) > MAX_FILE_BYTES:
-        raise Unreadable(f"it has more than {MAX_FILE_BYTES} bytes")
+    if len(data) > LIMITS.file_bytes:
+        raise Unreadable(f"it has more than {LIMITS.file_bytes} bytes")
     return data, (status.st_dev, status.st_ino)
 
 

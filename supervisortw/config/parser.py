@@ -17,10 +17,10 @@ from ZConfig.substitution import isname
 
 from supervisortw.config.problems import Place, Problems
 from supervisortw.config.wording import did_you_mean, nearest, quoted, shown
+from supervisortw.core.limits import LIMITS
 
 # A value that is longer was not written by a person. It also ends definitions that double
 # themselves.
-MAX_VALUE_CHARACTERS = 64 * 1024
 
 _REFERENCE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _DOLLAR_HINT = "write '$$' for a plain '$'"
@@ -217,8 +217,8 @@ class Parser(ZConfigParser):  # type: ignore[misc]  # ZConfig has no annotations
         """Return ``text`` with what ``$`` stands for, or None after noting why that cannot be."""
         names = [name.lower() for name in _REFERENCE.findall(text)]
         length = len(text) + sum(len(self.defines.get(name) or "") for name in names)
-        if length > MAX_VALUE_CHARACTERS:
-            limit = f"more than {MAX_VALUE_CHARACTERS} characters"
+        if length > LIMITS.value_characters:
+            limit = f"more than {LIMITS.value_characters} characters"
             self.problems.add(self.place, f"the value of {quoted(key)} has {limit}")
             return None
         try:

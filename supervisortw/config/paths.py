@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from supervisortw.config.datatypes import is_shared
 from supervisortw.config.problems import COMMAND_LINE, Place, Problems
 from supervisortw.config.wording import shown
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, UnixAddress
 
 # The room in the kernel's address of a UNIX socket, less the byte that ends it.
-MAX_SOCKET_PATH_BYTES = 107
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +71,9 @@ def addresses(
 def check_socket_path(path: str, place: Place, problems: Problems) -> None:
     """Note if ``path`` is too long to be the name of a UNIX socket."""
     length = len(os.fsencode(path))
-    if length > MAX_SOCKET_PATH_BYTES:
+    if length > LIMITS.socket_path_bytes:
         problems.add(
             place,
-            f"the path of a UNIX socket has at most {MAX_SOCKET_PATH_BYTES} bytes;"
+            f"the path of a UNIX socket has at most {LIMITS.socket_path_bytes} bytes;"
             f" {shown(path)} has {length}: choose a shorter one with 'socket-name'",
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from supervisortw.config.wording import shown
+from supervisortw.core.limits import LIMITS
 from supervisortw.errors import ConfigError, Problem
 
 # What comes after so many problems is more of the same, and nobody reads it.
-MAX_PROBLEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Problems:
         """Note that the configuration cannot be used, because of what stands at ``place``."""
         # The same problem comes twice where a file is included twice.
         self._found.setdefault(_problem(place, message), place.order)
-        if len(self._found) >= MAX_PROBLEMS:
+        if len(self._found) >= LIMITS.problems:
             raise TooManyProblems
 
     def warn(self, place: Place, message: str) -> None:
@@ -66,8 +66,8 @@ class Problems:
         """Raise ConfigError if there is any problem."""
         if self._found:
             found = _in_order(self._found)
-            if len(found) >= MAX_PROBLEMS:
-                rest = f"more than {MAX_PROBLEMS - 1} problems; the rest is not shown"
+            if len(found) >= LIMITS.problems:
+                rest = f"more than {LIMITS.problems - 1} problems; the rest is not shown"
                 found.append(Problem(found[-1].file, None, rest))
             raise ConfigError(found)
 

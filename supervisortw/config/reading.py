@@ -15,10 +15,8 @@ from supervisortw.config.problems import Place, Problems
 from supervisortw.config.schema import SCHEMA_FILES, schema
 from supervisortw.config.section import Root, Section, Values, section_info
 from supervisortw.config.wording import did_you_mean, nearest, quoted, shown
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import RESERVED_NAMES, is_program_name
-
-MAX_INCLUDE_DEPTH = 16
-MAX_FILES = 4096
 
 INI_MESSAGE = (
     "this is a file for supervisor 3 or 4, in INI style; supervisortw has another style:"
@@ -118,8 +116,8 @@ class Reading:
             self._include_file(section, os.path.normpath(match), place, number)
 
     def _include_file(self, section: Any, path: str, place: Place, number: int) -> None:
-        if len(self._chain) > MAX_INCLUDE_DEPTH:
-            limit = f"files are included in each other more than {MAX_INCLUDE_DEPTH} levels deep"
+        if len(self._chain) > LIMITS.include_depth:
+            limit = f"files are included in each other more than {LIMITS.include_depth} levels deep"
             self.problems.add(place, limit)
             return
         source = self._source(path, place, f"{shown(path)} cannot be included", number)
@@ -130,8 +128,8 @@ class Reading:
         self, path: str, asked: Place, failure: str, number: int | None = None
     ) -> files.Source | None:
         """Open a file, or note at ``asked`` that it ``failure``, or in the file what is bad there."""
-        if self._opened >= MAX_FILES:
-            self.problems.add(asked, f"more than {MAX_FILES} files are included")
+        if self._opened >= LIMITS.files:
+            self.problems.add(asked, f"more than {LIMITS.files} files are included")
             return None
         self._opened += 1
         order = asked.order if number is None else (*asked.order, number)

@@ -54,6 +54,16 @@ class Limits:
     # Processes.
     kill_repeat_seconds: float = 1.0
 
+    # Configuration files.
+    file_bytes: int = 1024 * 1024
+    files: int = 4096
+    include_depth: int = 16
+    value_characters: int = 64 * 1024
+    problems: int = 100  # then the rest is only counted
+    prompt_characters: int = 64
+    user_characters: int = 256
+    socket_path_bytes: int = 107  # what struct sockaddr_un holds on Linux
+
     # The client.
     answer_seconds: float = 10.0
     ping_seconds: float = 15.0

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from config_fixture_types import Complain, Load, Write
 
-from supervisortw.config import files, parser, reading
+from supervisortw.config import reading
 from supervisortw.config.loader import load_client, load_daemon
-from supervisortw.config.problems import MAX_PROBLEMS
+from supervisortw.core.limits import LIMITS
 from supervisortw.errors import ConfigError
 
 PROGRAM = "<program web>\ncommand run\n</program>\n"
@@ -187,13 +188,13 @@ def test_definitions_cannot_grow_without_end(complain: Complain) -> None:
     lines += [f"%define a{n} " + f"$a{n - 1}" * 10 for n in range(1, 9)]
     found = complain(around("\n".join(lines) + "\n"))
     assert found == [
-        (4, f"the value of '%define a2' has more than {parser.MAX_VALUE_CHARACTERS} characters")
+        (4, f"the value of '%define a2' has more than {LIMITS.value_characters} characters")
     ]
 
 
 def test_problems_end_somewhere(complain: Complain) -> None:
     found = complain("x\n" * 50_000)
-    assert len(found) == MAX_PROBLEMS + 1
+    assert len(found) == LIMITS.problems + 1
     assert found[-1] == (None, "more than 99 problems; the rest is not shown")
 
 
@@ -314,7 +315,7 @@ def test_what_cannot_be_included(
     os.mkfifo("fifo")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket")
-    Path("large").write_text("#" * (files.MAX_FILE_BYTES + 1))
+    Path("large").write_text("#" * (LIMITS.file_bytes + 1))
     Path("link").symlink_to("supervisord.conf")
     [(line, found)] = complain(around(f"%include {name}\n"))
     assert line == 2
@@ -327,14 +328,14 @@ def test_includes_end_somewhere(write: Write) -> None:
     with pytest.raises(ConfigError) as caught:
         load_daemon(write(around("%include 0\n")))
     [problem] = caught.value.problems
-    assert os.path.basename(problem.file) == str(reading.MAX_INCLUDE_DEPTH - 1)
+    assert os.path.basename(problem.file) == str(LIMITS.include_depth - 1)
     assert problem.message == "files are included in each other more than 16 levels deep"
 
 
 def test_files_that_double_themselves_end_somewhere(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "MAX_FILES", 50)
+    monkeypatch.setattr(reading, "LIMITS", replace(LIMITS, files=50))
     for depth in range(10):
         write(f"%include {depth + 1}\n" * 2, str(depth))
     write("", "10")
