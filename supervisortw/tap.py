@@ -48,6 +48,7 @@ log = Logger(namespace="supervisor")
 LOCK_FD = "SUPERVISOR_LOCK_FD"
 STARTED_BY = "SUPERVISOR_STARTED_BY"
 FAILED = 1
+USER_NOTE = "the key user does not apply under twistd; give twistd --uid"
 TWISTD_NOTE = "runs under twistd, without a holder: nothing starts it again if it dies"
 
 Load = Callable[[], Configuration]
@@ -84,7 +85,7 @@ class DaemonService(Service):
                 daemon_log=logbook.target if logbook else _twistd_log(),
                 load=lambda: self._in_thread(load),
                 apply=self._apply,
-                notes=self._notes,
+                notes=self.notes,
                 end=self._end,
                 version=__version__,
             ),
@@ -141,8 +142,9 @@ class DaemonService(Service):
 
         return output_for(program.logfile, open_file, self._reactor)
 
-    def _notes(self) -> list[str]:
-        return [*([] if self._logbook else [TWISTD_NOTE]), *self.listeners.notes()]
+    def notes(self) -> list[str]:
+        """Return what an operator should know about the daemon."""
+        return self.listeners.notes()
 
     def _apply(self, old: Configuration, new: Configuration) -> Deferred[Sequence[str]]:
         return ensureDeferred(self._apply_settings(old.settings, new.settings))
@@ -155,6 +157,11 @@ class DaemonService(Service):
         if _listening(old) != _listening(new):
             await self.listeners.change(new)
         return self.listeners.notes()
+
+
+def _use_monotonic_time(reactor: Any) -> None:
+    """Let timers run by a clock that nobody can set back, as the wall clock of Twisted can be."""
+    reactor.seconds = time.monotonic
 
 
 def _listening(settings: Settings) -> tuple[object, ...]:
@@ -201,6 +208,7 @@ def makeService(options: Options) -> DaemonService:
     def load() -> Configuration:
         return load_daemon(path or find("supervisord"))
 
+    _use_monotonic_time(reactor)
     try:
         configuration = load()
         path = configuration.source  # the working directory may change
@@ -215,6 +223,12 @@ class TwistdService(DaemonService):
 
     def __init__(self, configuration: Configuration, load: Load, reactor: Any) -> None:
         super().__init__(configuration, load, reactor, None)
+
+    def notes(self) -> list[str]:
+        """Tell what is missing here."""
+        user = self.supervisor.configuration.settings.user
+        ignored = [USER_NOTE] if user is not None else []
+        return [TWISTD_NOTE, *ignored, *super().notes()]
 
     def privilegedStartService(self) -> None:
         """Take the lock, then bind the listeners. Raises AlreadyRunning."""
@@ -244,8 +258,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None) -> int:
-    # Twisted's own is the wall clock: a clock that is set back would stop every timer.
-    reactor.seconds = time.monotonic
+    _use_monotonic_time(reactor)
     assert options.config is not None, "the holder is given the file that was found"
 
     started_by = int(os.environ.pop(STARTED_BY))
