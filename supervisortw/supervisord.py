@@ -18,7 +18,7 @@ from supervisortw.config.sample import sample
 from supervisortw.core.model import Configuration
 from supervisortw.core.text import printable
 from supervisortw.daemon import holder
-from supervisortw.daemon.places import lock_state_directory, make_directories
+from supervisortw.daemon.places import lock_state_directory, make_directories, refuse_unsafe_files
 from supervisortw.errors import ConfigError, LocalError
 from supervisortw.options import Options, parse
 
@@ -42,7 +42,11 @@ def main() -> int:
         print(f"{configuration.source}: no problems, {len(configuration.programs)} programs")
         return OK
     try:
+        refuse_unsafe_files(configuration.files)
         return _start(options, configuration)
+    except ConfigError as error:
+        _complain(str(error))
+        return WRONG_CONFIGURATION
     except LocalError as error:
         _complain(f"supervisord: {error}")
         return FAILED

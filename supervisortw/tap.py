@@ -5,6 +5,7 @@ This is the one module that knows them all, and that names the global reactor.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ from supervisortw.daemon.places import (
     PidFile,
     lock_state_directory,
     make_directories,
+    refuse_unsafe_files,
     write_lock_pid,
 )
 from supervisortw.daemon.sessions import PosixSessions, find_members
@@ -206,7 +208,9 @@ def makeService(options: Options) -> DaemonService:
     path = options["config"]
 
     def load() -> Configuration:
-        return load_daemon(path or find("supervisord"))
+        configuration = load_daemon(path or find("supervisord"))
+        refuse_unsafe_files(configuration.files)
+        return configuration
 
     _use_monotonic_time(reactor)
     try:
@@ -258,13 +262,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None) -> int:
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as name:
+        name.write("supervisord")  # what ps and pgrep show
     _use_monotonic_time(reactor)
     assert options.config is not None, "the holder is given the file that was found"
 
     started_by = int(os.environ.pop(STARTED_BY))
 
     def load() -> Configuration:
-        return load_daemon(options.config or "", options.overrides, uid=started_by)
+        configuration = load_daemon(options.config or "", options.overrides, uid=started_by)
+        refuse_unsafe_files(configuration.files)
+        return configuration
 
     configuration = load()
     settings = configuration.settings

@@ -65,7 +65,8 @@ class Outcome:
 class ProgramStatus:
     """One program as it stands now.
 
-    ``pid`` is 0 when nothing runs. ``since`` is seconds in the current state, by a monotonic clock.
+    ``pid`` is 0 when nothing runs. ``since`` is how many seconds the process has lived or, without one,
+    the program has been in its state.
     ``restarts`` counts starts that nobody asked for. ``detail`` says why it is in that state.
     """
 

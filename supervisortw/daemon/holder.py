@@ -29,6 +29,8 @@ MAX_LINE = 4096
 def main() -> int:
     """Start the daemon and hold it; return the exit code."""
     options = parse_options()
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as name:
+        name.write("supervisor-hold")  # what ps and pgrep show
     if options.status_fd is not None:
         os.set_inheritable(options.status_fd, False)  # ours alone: its end tells that we are done
     wakeup_read, wakeup_write = os.pipe()

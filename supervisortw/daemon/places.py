@@ -10,12 +10,15 @@ import errno
 import fcntl
 import os
 import pwd
+import stat
+from collections.abc import Iterable
 
 from supervisortw.core.model import Settings, UnixAddress
 from supervisortw.daemon.paths import make_directory, open_parent
-from supervisortw.errors import AlreadyRunning, LocalError
+from supervisortw.errors import AlreadyRunning, ConfigError, LocalError, Problem, UnsafePath
 
 LOCK = "lock"
+LINKS = 40  # as many as the kernel itself follows
 
 
 def owners() -> frozenset[int]:
@@ -41,6 +44,41 @@ def make_directories(settings: Settings, user: pwd.struct_passwd | None = None) 
                 owner_uid=user.pw_uid if user else None,
                 owner_gid=user.pw_gid if user else None,
             )
+
+
+def refuse_unsafe_files(files: Iterable[str]) -> None:
+    """Refuse configuration files that somebody else could change, if we are root.
+
+    Whoever can change them can run commands as root. Raises ConfigError with all of them.
+    """
+    if os.geteuid() != 0:
+        return
+    problems = []
+    for path in files:
+        try:
+            _check_unchangeable(path)
+        except LocalError as error:
+            reason = f"root does not believe it: {error}"
+            problems.append(Problem(path, None, reason))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _check_unchangeable(path: str) -> None:
+    """Raise UnsafePath if another user could change the file ``path``, or what its links lead to."""
+    for _ in range(LINKS):
+        with open_parent(path, owners=owners()) as directory:
+            found = os.stat(os.path.basename(path), dir_fd=directory.fd, follow_symlinks=False)
+            if found.st_uid not in owners():
+                raise UnsafePath(f"{path} belongs to uid {found.st_uid}; chown it to root")
+            if not stat.S_ISLNK(found.st_mode):
+                break
+            target = os.readlink(os.path.basename(path), dir_fd=directory.fd)
+        path = os.path.normpath(os.path.join(os.path.dirname(path), target))
+    else:
+        raise UnsafePath(f"{path}: too many links")
+    if found.st_mode & 0o022:
+        raise UnsafePath(f"{path} can be written by others; chmod go-w it")
 
 
 def lock_state_directory(settings: Settings) -> int:

@@ -105,7 +105,7 @@ class ManagedProcess:
             state=self.life.state,
             wanted=self.life.wanted,
             pid=self.pid,
-            since=self._clock.seconds() - self._since,
+            since=self._clock.seconds() - (self._started if self.pid else self._since),
             restarts=self._restarts,
             detail=self._detail,
         )
