@@ -152,13 +152,18 @@ class DaemonService(Service):
         return ensureDeferred(self._apply_settings(old.settings, new.settings))
 
     async def _apply_settings(self, old: Settings, new: Settings) -> Sequence[str]:
-        if self._logbook is not None:
-            self._logbook.set_level(new.loglevel)
-            if old.logfile != new.logfile:
-                self._logbook.target.move(new.logfile, lambda: open_daemon_log(new.logfile))
+        remarks = []
+        try:
+            make_directories(new)
+            if self._logbook is not None:
+                self._logbook.set_level(new.loglevel)
+                if old.logfile != new.logfile:
+                    self._logbook.target.move(new.logfile, lambda: open_daemon_log(new.logfile))
+        except LocalError as error:
+            remarks.append(str(error))
         if _listening(old) != _listening(new):
             await self.listeners.change(new)
-        return self.listeners.notes()
+        return [*remarks, *self.listeners.notes()]
 
 
 def _use_monotonic_time(reactor: Any) -> None:

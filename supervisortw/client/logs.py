@@ -90,7 +90,11 @@ class Follow:
             self.writer.flush()
             self._desk.complain("-- the log was emptied --")
         self._end = piece.offset + len(piece.data)
-        self.writer.feed(piece.data)
+        try:
+            self.writer.feed(piece.data)
+        except BrokenPipeError as error:  # whoever reads our output has seen enough
+            if not self.ended.called:
+                self.ended.errback(error)
 
     async def go_on(self) -> None:
         """Show what comes from now on."""

@@ -18,7 +18,7 @@ from supervisortw.auth import user_name
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, TcpAddress, UnixAddress
 from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer, from_plain
-from supervisortw.errors import Denied, TimedOut, Unreachable
+from supervisortw.errors import BadRequest, Denied, TimedOut, Unreachable
 from supervisortw.interfaces import Cancel, Clock
 from supervisortw.remote import wire
 from supervisortw.remote.follow import Receiver
@@ -32,13 +32,21 @@ _NO_PERMISSION = frozenset({errno.EACCES, errno.EPERM})
 async def connect(reactor: Any, address: Address) -> Session:
     """Return a session with the daemon at ``address``.
 
-    Raises Unreachable, Denied or TimedOut, with a text that names the address.
+    Raises Unreachable, Denied, TimedOut, or BadRequest for another version of the protocol, with a
+    text that names the address.
     """
     if isinstance(address, TcpAddress):
         raise Unreachable(f"{address}: {NO_TCP_YET}")
     broker = await _open(reactor, address)
     session = Session(address, broker, reactor)
     session.hello = await session.call("hello")
+    spoken = session.hello.get("protocol")
+    if spoken != wire.PROTOCOL_VERSION:
+        session.close()
+        raise BadRequest(
+            f"{address}: that daemon speaks version {spoken} of the protocol, "
+            f"this supervisorctl version {wire.PROTOCOL_VERSION}; upgrade the older one"
+        )
     return session
 
 
