@@ -1,0 +1,268 @@
+"""A Control over plain dictionaries: what the client is tested against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import Clock
+
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.selection import select, unknown_name
+from supervisortw.core.states import State
+from supervisortw.core.status import (
+    DaemonStatus,
+    LogPiece,
+    Outcome,
+    ProgramStatus,
+    ReloadAnswer,
+    Result,
+)
+from supervisortw.errors import Refused
+from supervisortw.interfaces import Cancel
+
+START_SECONDS, STOP_SECONDS = 1.0, 0.5
+SIGNALS = {"HUP", "TERM", "USR1"}
+
+
+@dataclass
+class FakeProgram:
+    """How one program stands; ``broken`` is why it cannot be started."""
+
+    state: State = State.STOPPED
+    pid: int = 0
+    detail: str = "not started"
+    log: bytes = b""
+    broken: str = ""
+    restarts: int = 0
+    signals: list[str] = field(default_factory=list)
+    waiting: list[Deferred[None]] = field(default_factory=list)
+    watchers: list[Callable[[], None]] = field(default_factory=list)
+    timer: IDelayedCall | None = None
+
+
+class FakeControl:
+    """A daemon that only pretends.
+
+    ``reload_answer`` is what `reload` and `reread` answer, or raise. ``asked`` tells what was asked
+    for, with its arguments.
+    """
+
+    def __init__(self, clock: Clock, names: Iterable[str] = (), *, pid: int = 4321) -> None:
+        self.programs = {name: FakeProgram() for name in names}
+        self.own_log = FakeProgram()
+        self.asked: list[tuple[object, ...]] = []
+        self.reload_answer: ReloadAnswer | Exception = ReloadAnswer(
+            source="/etc/test.conf", lines=(), warnings=()
+        )
+        self.notes: tuple[str, ...] = ()
+        self.ended = 0
+        self.pid = pid
+        self._clock = clock
+        self._last_pid = 100
+        self._shutting_down = False
+
+    async def status(self, names: Sequence[str]) -> DaemonStatus:
+        self.asked.append(("status", *names))
+        chosen, unknown = self._select(names or ["all"])
+        return DaemonStatus(
+            version="1.2.3",
+            pid=self.pid,
+            sockets=("/run/test.sock",),
+            source="/etc/test.conf",
+            uptime=60.0,
+            shutting_down=self._shutting_down,
+            notes=self.notes,
+            programs=tuple(self._stand(name) for name in chosen),
+            unknown=tuple(unknown),
+        )
+
+    def _stand(self, name: str) -> ProgramStatus:
+        program = self.programs[name]
+        wanted = program.state in (State.STARTING, State.RUNNING)
+        return ProgramStatus(
+            name=name,
+            state=program.state,
+            wanted=wanted,
+            pid=program.pid,
+            since=5.0,
+            restarts=program.restarts,
+            detail=program.detail,
+        )
+
+    async def start(self, names: Sequence[str]) -> list[Outcome]:
+        self.asked.append(("start", *names))
+        self._refuse_while_shutting_down()
+        return await self._each(names, self._start)
+
+    async def stop(self, names: Sequence[str]) -> list[Outcome]:
+        self.asked.append(("stop", *names))
+        return await self._each(names, self._stop)
+
+    async def restart(self, names: Sequence[str]) -> list[Outcome]:
+        self.asked.append(("restart", *names))
+        self._refuse_while_shutting_down()
+        return await self._each(names, self._restart)
+
+    async def signal(self, signame: str, names: Sequence[str]) -> list[Outcome]:
+        self.asked.append(("signal", signame, *names))
+        if signame.removeprefix("SIG") not in SIGNALS:
+            raise Refused(f"no such signal: {signame}")
+        chosen, unknown = self._select(names)
+        return [self._signal(signame, name) for name in chosen] + unknown
+
+    def _signal(self, signame: str, name: str) -> Outcome:
+        program = self.programs[name]
+        if not program.pid:
+            return Outcome(name=name, result=Result.FAILED, text="not up")
+        program.signals.append(signame)
+        return Outcome(name=name, result=Result.SIGNALLED, text=f"sent to pid {program.pid}")
+
+    async def reload(self) -> ReloadAnswer:
+        self.asked.append(("reload",))
+        self._refuse_while_shutting_down()
+        return self._reload_answer()
+
+    async def reread(self) -> ReloadAnswer:
+        self.asked.append(("reread",))
+        return self._reload_answer()
+
+    def _reload_answer(self) -> ReloadAnswer:
+        if isinstance(self.reload_answer, Exception):
+            raise self.reload_answer
+        return self.reload_answer
+
+    async def shutdown(self) -> list[Outcome]:
+        self.asked.append(("shutdown",))
+        again, self._shutting_down = self._shutting_down, True
+        outcomes = await self._each(["all"], self._stop)
+        if not again:
+            self._clock.callLater(0, self._end)
+        return outcomes
+
+    def _end(self) -> None:
+        self.ended += 1
+
+    async def tail(self, name: str | None, lines: int) -> LogPiece:
+        self.asked.append(("tail", name, lines))
+        log = self._log(name).log
+        data = b"".join(log.splitlines(keepends=True)[-lines:] if lines else [])
+        return LogPiece(offset=len(log) - len(data), size=len(log), data=data)
+
+    async def read_log(self, name: str | None, offset: int, length: int) -> LogPiece:
+        log = self._log(name).log
+        data = log[offset : offset + min(length, LIMITS.piece_bytes)]
+        return LogPiece(offset=offset, size=len(log), data=data)
+
+    async def clear(self, names: Sequence[str]) -> list[Outcome]:
+        self.asked.append(("clear", *names))
+        chosen, unknown = self._select(names)
+        for name in chosen:
+            self.write(name, None)
+        cleared = [Outcome(name=name, result=Result.CLEARED, text="log cleared") for name in chosen]
+        return cleared + unknown
+
+    def watch_log(self, name: str | None, grown: Callable[[], None]) -> Cancel:
+        watchers = self._log(name).watchers
+        watchers.append(grown)
+        return lambda: watchers.remove(grown)
+
+    # What a test lets happen.
+
+    def write(self, name: str | None, data: bytes | None) -> None:
+        """Let a program write ``data``, or its log be emptied."""
+        log = self._log(name)
+        log.log = b"" if data is None else log.log + data
+        for watcher in list(log.watchers):
+            watcher()
+
+    # How it pretends.
+
+    def _log(self, name: str | None) -> FakeProgram:
+        if name is None:
+            return self.own_log
+        if name not in self.programs:
+            raise Refused(f"{name}: {unknown_name(name, self.programs).text}")
+        return self.programs[name]
+
+    def _select(self, names: Sequence[str]) -> tuple[list[str], list[Outcome]]:
+        return select(names, {name: bool(each.pid) for name, each in self.programs.items()})
+
+    def _refuse_while_shutting_down(self) -> None:
+        if self._shutting_down:
+            raise Refused("supervisord is shutting down")
+
+    async def _each(
+        self, names: Sequence[str], act: Callable[[str], Deferred[Outcome]]
+    ) -> list[Outcome]:
+        chosen, unknown = self._select(names)
+        return [*await gatherResults([act(name) for name in chosen]), *unknown]
+
+    def _start(self, name: str) -> Deferred[Outcome]:
+        program = self.programs[name]
+        if program.state is State.RUNNING:
+            return _at_once(name, Result.ALREADY_UP, f"already up, pid {program.pid}")
+        if program.state is not State.STARTING:
+            self._begin(program)
+        return self._settled(name, Result.STARTED)
+
+    def _restart(self, name: str) -> Deferred[Outcome]:
+        self._begin(self.programs[name])
+        return self._settled(name, Result.RESTARTED)
+
+    def _stop(self, name: str) -> Deferred[Outcome]:
+        program = self.programs[name]
+        if not program.pid:
+            return _at_once(name, Result.ALREADY_DOWN, "already down")
+        if program.state is not State.STOPPING:
+            program.state = State.STOPPING
+            self._later(program, STOP_SECONDS, State.STOPPED)
+        return self._settled(name, Result.STOPPED)
+
+    def _begin(self, program: FakeProgram) -> None:
+        if program.broken:
+            program.pid, program.state, program.detail = 0, State.FATAL, program.broken
+            return
+        self._last_pid += 1
+        program.pid, program.state, program.detail = self._last_pid, State.STARTING, ""
+        self._later(program, START_SECONDS, State.RUNNING)
+
+    def _later(self, program: FakeProgram, seconds: float, state: State) -> None:
+        if program.timer is not None and program.timer.active():
+            program.timer.cancel()
+        program.timer = self._clock.callLater(seconds, self._become, program, state)
+
+    def _become(self, program: FakeProgram, state: State) -> None:
+        program.state = state
+        if state is State.STOPPED:
+            program.pid, program.detail = 0, "stopped; ended by SIGTERM after 1.0 s"
+        waiting, program.waiting = program.waiting, []
+        for waiter in waiting:
+            waiter.callback(None)
+
+    def _settled(self, name: str, good: Result) -> Deferred[Outcome]:
+        program = self.programs[name]
+        waiter: Deferred[None] = Deferred()
+        if program.state in (State.STARTING, State.STOPPING):
+            program.waiting.append(waiter)
+        else:
+            waiter.callback(None)
+        return waiter.addCallback(lambda _: self._outcome(name, good))
+
+    def _outcome(self, name: str, good: Result) -> Outcome:
+        program = self.programs[name]
+        wanted = State.STOPPED if good is Result.STOPPED else State.RUNNING
+        if program.state is wanted:
+            pid = f", pid {program.pid}" if program.pid else ""
+            return Outcome(name=name, result=good, text=f"{good.value}{pid}")
+        if program.state is State.FATAL:
+            return Outcome(name=name, result=Result.FAILED, text=program.detail)
+        return Outcome(name=name, result=Result.SUPERSEDED, text="superseded")
+
+
+def _at_once(name: str, result: Result, text: str) -> Deferred[Outcome]:
+    outcome: Deferred[Outcome] = Deferred()
+    outcome.callback(Outcome(name=name, result=result, text=text))
+    return outcome

@@ -1,0 +1,143 @@
+"""A real Supervisor with nothing real around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fakes.listener import RecordingListener
+from fakes.output import FakeOutput
+from fakes.passing import pass_time
+from fakes.sessions import FakeSessions
+from fakes.spawner import FakeSpawner
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from supervisortw.core.model import Configuration, Program, Settings, UnixAddress
+from supervisortw.core.status import ProgramStatus
+from supervisortw.daemon.events import EventBus
+from supervisortw.daemon.supervisor import Supervisor, Surroundings
+
+SETTINGS = Settings(
+    sockets=(UnixAddress(path="/run/test.sock"),),
+    state_directory="/var/lib/test",
+    logfile="/var/log/supervisord.log",
+    pidfile="/run/supervisord.pid",
+)
+
+
+def program(name: str, **keys: object) -> Program:
+    """Return a program whose command is its name."""
+    return Program(**{"name": name, "command": (name,), **keys})  # type: ignore[arg-type]
+
+
+def configuration(
+    *programs: Program, settings: Settings = SETTINGS, warnings: tuple[str, ...] = ()
+) -> Configuration:
+    """Return a configuration of these programs."""
+    return Configuration(
+        source="/etc/test.conf",
+        settings=settings,
+        programs={each.name: each for each in programs},
+        warnings=warnings,
+    )
+
+
+class FakeDaemon:
+    """A Supervisor, and everything that it was given.
+
+    ``next`` is what it will find when it reads its configuration again; ``loading`` and
+    ``applying`` are what that then waits for.
+    """
+
+    def __init__(
+        self,
+        *programs: Program,
+        settings: Settings = SETTINGS,
+        environment: dict[str, str] | None = None,
+        obedient: bool = True,
+    ) -> None:
+        self.clock = Clock()
+        self.spawner = FakeSpawner()
+        self.sessions = FakeSessions(self.clock, self.spawner, obedient=obedient)
+        self.listener = RecordingListener()
+        self.outputs: dict[str, list[FakeOutput]] = {}
+        self.daemon_log = FakeOutput("supervisord")
+        self.next: Configuration | Exception = configuration(*programs, settings=settings)
+        self.loading: Deferred[None] = succeed(None)
+        self.applying: Deferred[Sequence[str]] = succeed(())
+        self.applied: list[tuple[Configuration, Configuration]] = []
+        self.notes: list[str] = []
+        self.ended = 0
+        bus = EventBus()
+        bus.subscribe(self.listener)
+        self.supervisor = Supervisor(
+            self.next,
+            Surroundings(
+                clock=self.clock,
+                spawner=self.spawner,
+                sessions=self.sessions,
+                bus=bus,
+                environment=environment or {"PATH": "/bin"},
+                output_for=self._output_for,
+                daemon_log=self.daemon_log,
+                load=self._load,
+                apply=self._apply,
+                notes=lambda: self.notes,
+                end=self._end,
+                version="1.2.3",
+            ),
+        )
+
+    def _output_for(self, program: Program) -> FakeOutput:
+        output = FakeOutput(f"{program.name} in {program.logfile}")
+        self.outputs.setdefault(program.name, []).append(output)
+        return output
+
+    def _load(self) -> Deferred[Configuration]:
+        if isinstance(self.next, Exception):
+            return fail(self.next)
+        found = self.next
+        return _after(self.loading).addCallback(lambda _: found)
+
+    def _apply(self, old: Configuration, new: Configuration) -> Deferred[Sequence[str]]:
+        self.applied.append((old, new))
+        return _after(self.applying)
+
+    def _end(self) -> None:
+        self.ended += 1
+
+    def output(self, name: str) -> FakeOutput:
+        """Return the output that a program has now."""
+        return self.outputs[name][-1]
+
+    def pass_time(self, seconds: float = 0) -> None:
+        """Let ``seconds`` pass, and whatever follows at once."""
+        pass_time(self.clock, seconds)
+
+    def stand(self, name: str) -> ProgramStatus:
+        """Return how a program stands."""
+        return self.supervisor._processes[name].status()
+
+    def pid(self, name: str) -> int:
+        """Return the pid of a program that is up."""
+        pid = self.stand(name).pid
+        assert pid, f"{name} is not up"
+        return pid
+
+    def up(self) -> list[str]:
+        """Return the commands of the processes that are alive, in the order of their starts."""
+        pids = {process.pid: name for name, process in self.supervisor._processes.items()}
+        return [pids.get(pid, f"lost {pid}") for pid in self.spawner.alive]
+
+
+def _after(deferred: Deferred[object]) -> Deferred[object]:
+    """Return a Deferred of one's own that has the result of another one."""
+    branch: Deferred[object] = Deferred()
+
+    def pass_on(result: object) -> object:
+        branch.callback(result)  # a failure calls the errbacks
+        return None if isinstance(result, Failure) else result
+
+    deferred.addBoth(pass_on)
+    return branch

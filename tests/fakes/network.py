@@ -1,0 +1,61 @@
+"""A client's Session and a daemon's ControlFactory, with a network in memory between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fakes.asking import Asked
+from fakes.passing import pass_time
+from twisted.internet.task import Clock
+from twisted.test import iosim
+
+from supervisortw.core.model import UnixAddress
+from supervisortw.interfaces import Control
+from supervisortw.remote.connection import Session
+from supervisortw.remote.gate import ClientGate, ServerGate
+from supervisortw.remote.limited import LimitedBroker
+from supervisortw.remote.peers import Peer
+from supervisortw.remote.realm import control_portal
+from supervisortw.remote.server import ControlFactory
+
+ADDRESS = UnixAddress(path="/run/test.sock")
+ROOT = Peer(pid=4321, uid=0, gid=0)
+
+
+class Network:
+    """One connection from the gate to a session, in front of ``control``."""
+
+    def __init__(self, control: Control, clock: Clock, peer: Peer = ROOT) -> None:
+        self.clock = clock
+        self.factory = ControlFactory(control_portal(control), clock)
+        self.gate: ServerGate = self.factory.buildProtocol(None)
+        self.gate._peer_of = lambda transport: peer
+        self.client = ClientGate(
+            clock=clock,
+            broker=lambda: LimitedBroker(1, clock=clock, who="daemon"),
+            trusted_uids=lambda: {0},
+            where=str(ADDRESS),
+            peer_of=lambda transport: ROOT,
+        )
+        self.pump = iosim.connect(
+            self.gate,
+            iosim.makeFakeServer(self.gate),
+            self.client,
+            iosim.makeFakeClient(self.client),
+            clock=clock,
+        )
+        self.opened = Asked(self.client.opened)
+        self.pump.flush()
+
+    def log_in(self) -> Session:
+        """Return a session, as `connect` makes it."""
+        session = Session(ADDRESS, self.opened.answer, self.clock)
+        hello: Asked[Any] = Asked(session.call("hello"))
+        self.pump.flush()
+        session.hello = hello.answer
+        return session
+
+    def pass_time(self, seconds: float = 0) -> None:
+        """Deliver what is on its way, let ``seconds`` pass, and deliver what follows from it."""
+        self.pump.flush()
+        pass_time(self.clock, seconds, self.pump.flush)

@@ -1,0 +1,115 @@
+"""A Spawner whose processes exist only in a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from supervisortw.errors import SpawnError
+from supervisortw.interfaces import SpawnRequest
+
+CORE_DUMPED = 0x80
+
+
+@implementer(IProcessTransport)
+class FakeTransport:
+    """One process: what was sent to it, until it ends."""
+
+    def __init__(self, pid: int, protocol: IProcessProtocol) -> None:
+        self.pid: int | None = pid
+        self.protocol = protocol
+        self.signals: list[str | int] = []
+        self.forbidden = False
+
+    def signalProcess(self, signalID: str | int) -> None:
+        if self.pid is None:
+            raise ProcessExitedAlready
+        if self.forbidden:
+            raise PermissionError(1, "Operation not permitted")
+        self.signals.append(signalID)
+
+    def closeStdin(self) -> None: ...
+
+    def closeStdout(self) -> None: ...
+
+    def closeStderr(self) -> None: ...
+
+    def closeChildFD(self, descriptor: int) -> None: ...
+
+    def writeToChild(self, childFD: int, data: bytes) -> None: ...
+
+    def loseConnection(self) -> None: ...
+
+    def write(self, data: bytes) -> None: ...
+
+    def writeSequence(self, data: Sequence[bytes]) -> None: ...
+
+    def getPeer(self) -> object:
+        return self
+
+    def getHost(self) -> object:
+        return self
+
+
+class FakeSpawner:
+    """Records what it was asked to start; the test says when and how it ends.
+
+    ``failures`` are raised by the next spawns, one each; ``broken`` maps the first word of a command
+    to a reason for which it can never be started.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[SpawnRequest] = []
+        self.alive: dict[int, FakeTransport] = {}
+        self.failures: list[SpawnError] = []
+        self.broken: dict[str, str] = {}
+        self.most_alive = 0
+        self._last_pid = 100
+
+    def spawn(self, protocol: IProcessProtocol, request: SpawnRequest) -> FakeTransport:
+        self.requests.append(request)
+        if self.failures:
+            raise self.failures.pop(0)
+        if request.command[0] in self.broken:
+            raise SpawnError(self.broken[request.command[0]], permanent=True)
+        self._last_pid += 1
+        transport = FakeTransport(self._last_pid, protocol)
+        self.alive[self._last_pid] = transport
+        self.most_alive = max(self.most_alive, len(self.alive))
+        protocol.makeConnection(transport)
+        return transport
+
+    @property
+    def started(self) -> list[str]:
+        """The first words of the commands, in the order in which they were asked for."""
+        return [request.command[0] for request in self.requests]
+
+    def exit(
+        self, pid: int, *, code: int = 0, signal: int | None = None, core: bool = False
+    ) -> None:
+        """End a process by itself or by a signal."""
+        transport = self.alive.pop(pid)
+        transport.pid = None
+        reason: Exception
+        if signal is not None:
+            status = signal | (CORE_DUMPED if core else 0)
+            reason = ProcessTerminated(signal=signal, status=status)
+        elif code:
+            reason = ProcessTerminated(exitCode=code, status=code << 8)
+        else:
+            reason = ProcessDone(0)
+        self._tell(transport, reason)
+
+    def lose(self, pid: int) -> None:
+        """End a process in a way of which nobody learns the status."""
+        transport = self.alive.pop(pid)
+        transport.pid = None
+        self._tell(transport, OSError("nobody knows"))
+
+    def _tell(self, transport: FakeTransport, reason: Exception) -> None:
+        transport.protocol.processExited(Failure(reason))
+        transport.protocol.processEnded(Failure(reason))
