@@ -86,6 +86,7 @@ class ManagedProcess:
         self._last: Ended | None = None
         self._timer: Timer | None = None
         self._events: deque[Event] = deque()
+        self._handling = False
         self._waiting: list[Deferred[None]] = []
 
     @property
@@ -184,11 +185,14 @@ class ManagedProcess:
         An effect may itself make an event happen at once (a spawn that fails); it waits its turn.
         """
         self._events.append(event)
-        if len(self._events) > 1:
+        if self._handling:
             return
-        while self._events:
-            self._step(self._events[0])
-            self._events.popleft()
+        self._handling = True
+        try:
+            while self._events:
+                self._step(self._events.popleft())
+        finally:
+            self._handling = False
         if self.life.state not in UNSETTLED:
             waiting, self._waiting = self._waiting, []
             for waiter in waiting:
