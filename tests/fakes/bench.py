@@ -1,0 +1,107 @@
+"""One ManagedProcess with nothing real around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fakes.asking import Asked
+from fakes.daemon import program
+from fakes.listener import RecordingListener
+from fakes.passing import pass_time
+from fakes.sessions import FakeSessions
+from fakes.spawner import FakeSpawner
+from twisted.internet.task import Clock
+
+from supervisortw.core.model import Program
+from supervisortw.core.states import State
+from supervisortw.core.status import Outcome
+from supervisortw.daemon.events import EventBus
+from supervisortw.daemon.process import ManagedProcess
+from supervisortw.errors import SpawnError
+from supervisortw.interfaces import SpawnRequest
+
+
+class Bench:
+    """A program called web, and everything that its ManagedProcess was given.
+
+    ``preparing`` tells how many requests are in preparation now; ``not_prepared`` is raised by the
+    next preparations, one each.
+    """
+
+    def __init__(self, *, obedient: bool = False, **keys: object) -> None:
+        self.clock = Clock()
+        self.spawner = FakeSpawner()
+        self.sessions = FakeSessions(self.clock, self.spawner, obedient=obedient)
+        self.listener = RecordingListener()
+        self.prepared: list[Program] = []
+        self.preparing = 0
+        self.not_prepared: list[Exception] = []
+        bus = EventBus()
+        bus.subscribe(self.listener)
+        self.process = ManagedProcess(
+            program("web", **keys),
+            clock=self.clock,
+            spawner=self.spawner,
+            sessions=self.sessions,
+            prepare=self._prepare,
+            bus=bus,
+        )
+
+    @contextmanager
+    def _prepare(self, program: Program) -> Iterator[SpawnRequest]:
+        self.prepared.append(program)
+        if self.not_prepared:
+            raise self.not_prepared.pop(0)
+        self.preparing += 1
+        try:
+            yield SpawnRequest(command=program.command, environment={}, output=-1)
+        finally:
+            self.preparing -= 1
+
+    # What happens.
+
+    def start(self) -> Asked[Outcome]:
+        return Asked(self.process.start())
+
+    def stop(self) -> Asked[Outcome]:
+        return Asked(self.process.stop())
+
+    def restart(self) -> Asked[Outcome]:
+        return Asked(self.process.restart())
+
+    def come_up(self) -> int:
+        """Bring the program up; return its pid."""
+        started = self.start()
+        self.pass_time(self.process.program.start_seconds)
+        assert started.answer.good
+        return self.process.pid
+
+    def exit(self, code: int = 0, *, signal: int | None = None, core: bool = False) -> None:
+        """End the process that is there."""
+        self.spawner.exit(self.process.pid, code=code, signal=signal, core=core)
+
+    def fail(self, reason: str = "no memory", *, permanent: bool = False) -> None:
+        """Let the next start make no process."""
+        self.spawner.failures.append(SpawnError(reason, permanent=permanent))
+
+    def pass_time(self, seconds: float = 0) -> None:
+        pass_time(self.clock, seconds)
+
+    # How it stands.
+
+    @property
+    def state(self) -> State:
+        return self.process.life.state
+
+    @property
+    def detail(self) -> str:
+        return self.process.status().detail
+
+    @property
+    def restarts(self) -> int:
+        return self.process.status().restarts
+
+    def timers(self) -> list[float]:
+        """Return in how many seconds something is due."""
+        return [each.getTime() - self.clock.seconds() for each in self.clock.getDelayedCalls()]

@@ -1,0 +1,153 @@
+"""Anything may happen to a program, in any order: what must hold all the same."""
+
+from __future__ import annotations
+
+from fakes.asking import Asked
+from fakes.bench import Bench
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from supervisortw.core.model import AutoRestart
+from supervisortw.core.states import UNSETTLED, State
+from supervisortw.core.status import Outcome
+
+UP = {State.STARTING, State.RUNNING}
+DOWN = {State.STOPPED, State.EXITED, State.FATAL}
+
+
+class OneProgram(RuleBasedStateMachine):
+    """Operators, the program and the machine it runs on, each doing what they like."""
+
+    @initialize(
+        auto_restart=st.sampled_from(AutoRestart),
+        exit_codes=st.sampled_from([frozenset(), frozenset({0}), frozenset({1})]),
+        forever=st.booleans(),
+        start_seconds=st.sampled_from([0.0, 1.0]),
+        start_retries=st.sampled_from([None, 0, 5]),
+    )
+    def begin(self, **keys: object) -> None:
+        self.bench = Bench(stop_wait_seconds=5.0, **keys)
+        self.asked: list[Asked[Outcome]] = []
+
+    # Operators.
+
+    @rule()
+    def start(self) -> None:
+        self.asked.append(self.bench.start())
+
+    @rule()
+    def stop(self) -> None:
+        self.asked.append(self.bench.stop())
+        assert not self.bench.process.life.wanted
+        assert self.bench.state not in UP
+
+    @rule()
+    def restart(self) -> None:
+        self.asked.append(self.bench.restart())
+
+    @rule(data=st.data())
+    @precondition(lambda self: any(not each.done for each in self.asked))
+    def go_away(self, data: st.DataObject) -> None:
+        waiting = [each for each in self.asked if not each.done]
+        data.draw(st.sampled_from(waiting)).cancel()
+
+    # The program.
+
+    @rule(code=st.sampled_from([0, 1, 2]), leaves_others=st.booleans())
+    @precondition(lambda self: self.bench.process.up)
+    def exit(self, code: int, leaves_others: bool) -> None:
+        if leaves_others:
+            self.bench.sessions.others.add(self.bench.process.pid)
+        self.bench.exit(code)
+
+    @rule()
+    @precondition(lambda self: self.bench.process.up)
+    def die(self) -> None:
+        self.bench.exit(signal=11)
+
+    @rule()
+    @precondition(lambda self: self.bench.sessions.others - self.bench.spawner.alive.keys())
+    def others_end(self) -> None:
+        for sid in self.bench.sessions.others - self.bench.spawner.alive.keys():
+            self.bench.sessions.end_others(sid)
+
+    @rule(obedient=st.booleans())
+    def change_manners(self, obedient: bool) -> None:
+        self.bench.sessions.obedient = obedient
+
+    # The machine.
+
+    @rule(permanent=st.booleans())
+    def next_spawn_fails(self, permanent: bool) -> None:
+        self.bench.fail(permanent=permanent)
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 4.0, 30.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.bench.pass_time(seconds)
+
+    # What holds.
+
+    @invariant()
+    def at_most_one_is_alive(self) -> None:
+        bench = self.bench
+        assert bench.spawner.most_alive <= 1
+        assert list(bench.spawner.alive) == ([bench.process.pid] if bench.process.up else [])
+
+    @invariant()
+    def nothing_runs_beside_what_another_one_left(self) -> None:
+        if self.bench.process.up:
+            assert self.bench.sessions.others <= {self.bench.process.pid}
+
+    @invariant()
+    def the_state_tells_the_truth(self) -> None:
+        bench = self.bench
+        left = bool(bench.sessions.others)
+        if bench.state in UP:
+            assert bench.process.up
+        elif bench.state is not State.STOPPING:
+            assert not bench.process.up
+            assert not left
+
+    @invariant()
+    def exactly_the_timers_that_are_needed(self) -> None:
+        bench = self.bench
+        bench.pass_time()  # what happens in the same moment
+        expected = 1 if bench.state in UNSETTLED | {State.BACKOFF} else 0
+        assert len(bench.timers()) == expected
+
+    @invariant()
+    def nobody_waits_for_what_is_settled(self) -> None:
+        if self.bench.state not in UNSETTLED:
+            assert all(each.done for each in self.asked)
+
+    @invariant()
+    def nothing_prepared_stays_open(self) -> None:
+        assert self.bench.preparing == 0
+
+    def teardown(self) -> None:
+        if not hasattr(self, "bench"):
+            return
+        bench = self.bench
+        bench.spawner.failures.clear()
+        bench.sessions.obedient = True
+        starting = bench.start()
+        bench.pass_time(100)
+        assert starting.done
+        assert bench.state is State.RUNNING
+        bench.stop()
+        bench.pass_time(100)
+        assert bench.state in DOWN
+        assert not bench.spawner.alive
+        assert not bench.sessions.waited_for
+        assert bench.timers() == []
+        assert all(each.done for each in self.asked)
+
+
+TestOneProgram = OneProgram.TestCase
+TestOneProgram.settings = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
