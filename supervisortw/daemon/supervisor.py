@@ -30,7 +30,7 @@ from supervisortw.daemon.events import EventBus
 from supervisortw.daemon.identity import identity_of
 from supervisortw.daemon.output import Output
 from supervisortw.daemon.process import ManagedProcess
-from supervisortw.errors import ConfigError, LocalError, Refused
+from supervisortw.errors import ConfigError, LocalError, Refused, SpawnError
 from supervisortw.interfaces import Cancel, Clock, Sessions, Spawner, SpawnRequest
 
 log = Logger(namespace="supervisor")
@@ -180,6 +180,7 @@ class Supervisor:
     def _prepare(self, program: Program) -> Iterator[SpawnRequest]:
         """Make everything ready for a process of ``program``. Raises SpawnError."""
         identity = identity_of(program.user)
+        directory = _working_directory()
         environment, withheld = build(
             program, self._around.environment, identity.login if identity else None
         )
@@ -199,7 +200,7 @@ class Supervisor:
                 output=writer,
                 identity=identity,
                 umask=settings.umask,
-                directory=os.getcwd(),
+                directory=directory,
             )
         finally:
             os.close(writer)
@@ -312,6 +313,14 @@ class Supervisor:
         outdated = self._outputs[after.name]
         self._outputs[after.name] = self._around.output_for(after)
         return outdated
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        reason = f"the working directory of supervisord is gone: {error.strerror}"
+        raise SpawnError(reason, permanent=True) from None
 
 
 def signal_number(name: str) -> int:
