@@ -37,7 +37,7 @@ class Endings:
         if pid == self.branch:
             self.branch = None
             self.outcome = code
-        elif pid == self.launcher and self.branch is None and code != 0:
+        elif pid == self.launcher and code != 0 and self.branch is None and self.outcome is None:
             # Nothing will come of a launcher that failed. After one that did not, the pid file may
             # take its time.
             self.outcome = code

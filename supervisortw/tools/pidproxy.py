@@ -15,7 +15,7 @@ What it decides where the matter is open:
   goes to the process that was the real one until then, if that still runs and passes.
 * If COMMAND fails, or the real process ends, while other processes of ours still run, pid-proxy
   waits two seconds for a pid file that names one of them: a program may have replaced itself. Then
-  it ends, and leaves the others alone.
+  it ends, and leaves the others alone. Only COMMAND itself is waited for as long as it runs.
 * If no pid file is ever written, the last child that ends gives the exit code.
 * KILL cannot be passed on: it ends pid-proxy and leaves the real process to itself.
 """
@@ -295,9 +295,12 @@ class PidProxy:
             except ClaimRefused:
                 self._real.close()
                 self._real = None
-        if self._endings.outcome is not None and self._end_at is None:
-            self._end_at = time.monotonic() + _SUCCESSOR_SECONDS
-            self._notice_at = None
+        if self._endings.launcher_runs:
+            return
+        if self._endings.outcome is not None:
+            if self._end_at is None:
+                self._end_at = time.monotonic() + _SUCCESSOR_SECONDS
+                self._notice_at = None
         elif pid == self._endings.launcher and not self._is_real_known():
             self._notice_at = time.monotonic() + _NOTICE_SECONDS
 

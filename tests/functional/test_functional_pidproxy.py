@@ -390,6 +390,28 @@ class TestDaemons:
         run.send(signal.SIGTERM)
         run.ends_with(5)
 
+    def test_a_launcher_that_stays_is_waited_for(self, run: Run) -> None:
+        run.python(
+            """
+            if fork() == 0:
+                detach()
+                write()
+                serve(5)
+            take()
+            os._exit(9)
+            """,
+            "pidproxy._SUCCESSOR_SECONDS = 0",
+        )
+        launcher = run.expect_pid("pid")
+        real = run.expect_pid("serving")
+        run.wait_until_held(real)
+        os.kill(real, signal.SIGTERM)
+        wait_until(lambda: is_gone(real))
+        run.send(signal.SIGTERM)
+        assert run.expect_pid("got SIGTERM") == real
+        assert run.expect_pid("got SIGTERM") == launcher
+        run.ends_with(5)
+
     def test_a_launcher_that_stays_speaks_for_its_child(self, run: Run) -> None:
         run.python(
             """
@@ -449,17 +471,15 @@ class TestDaemons:
         run.python(
             """
             if fork():
-                report("parent", os.getpid())
                 take()
                 os._exit(9)
             write()
             serve(5)
             """
         )
-        real = run.expect_pid("serving")
-        run.wait_until_held(real)
+        parent = run.expect_pid("pid")
+        run.wait_until_held(run.expect_pid("serving"))
         run.pid_file.unlink()
-        (parent,) = (int(line[7:]) for line in run.reports.all if line.startswith("parent"))
         os.kill(parent, signal.SIGTERM)
         wait_until(lambda: is_gone(parent))
         run.send(signal.SIGTERM)

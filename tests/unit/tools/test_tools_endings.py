@@ -38,6 +38,14 @@ def test_a_launcher_that_fails_does_not_decide_once_the_real_process_is_known() 
     assert endings.outcome == 6
 
 
+def test_a_launcher_that_outlives_the_real_process_and_fails_does_not_decide() -> None:
+    endings = Endings(LAUNCHER)
+    endings.found(REAL)
+    endings.ended(REAL, 6)
+    endings.ended(LAUNCHER, 5)
+    assert endings.outcome == 6
+
+
 def test_a_real_process_found_in_time_makes_up_for_the_launcher() -> None:
     endings = Endings(LAUNCHER)
     endings.ended(LAUNCHER, 5)
