@@ -95,9 +95,10 @@ class ManagedProcess:
         return self.pid != 0
 
     @property
-    def busy(self) -> bool:
-        """True if a process of the program is, or may be, there."""
-        return self.life.state in ALIVE
+    def going_up(self) -> bool:
+        """True if the program is up to stay, or will be: not if it ended, nor while it is stopped."""
+        state = self.life.next if self.life.state is State.STOPPING else self.life.state
+        return state in {State.STARTING, State.RUNNING, State.BACKOFF}
 
     def status(self) -> ProgramStatus:
         """Tell how the program stands now."""

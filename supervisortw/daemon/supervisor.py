@@ -18,7 +18,6 @@ from supervisortw.core.environment import build
 from supervisortw.core.model import Configuration, Program
 from supervisortw.core.plan import Plan, ProgramStep, Step, plan
 from supervisortw.core.selection import select, unknown_name
-from supervisortw.core.states import State
 from supervisortw.core.status import (
     DaemonStatus,
     LogPiece,
@@ -263,12 +262,8 @@ class Supervisor:
             raise Refused(f"the configuration was left as it is:\n{error}") from None
 
     def _plan(self, new: Configuration) -> Plan:
-        wanted_up = {
-            name
-            for name, process in self._processes.items()
-            if process.busy or process.life.state is State.BACKOFF
-        }
-        return plan(self.configuration, new, wanted_up)
+        up = {name for name, process in self._processes.items() if process.going_up}
+        return plan(self.configuration, new, up)
 
     async def _reload(self) -> ReloadAnswer:
         new = await self._load()
@@ -276,6 +271,7 @@ class Supervisor:
         todo = self._plan(new)
         old, self.configuration = self.configuration, new
         remarks = await self._around.apply(old, new)
+        self._refuse_while_shutting_down()  # that has begun meanwhile, and would miss new programs
         outcomes = await _all([self._carry_out(step, new) for step in _in_order(todo, new)])
         log.info("reloaded {source}: {count} changes", source=new.source, count=len(todo.lines()))
         return ReloadAnswer(
@@ -297,11 +293,15 @@ class Supervisor:
         outdated = self._replace_output(before, program)
         outcome = await process.restart() if step.step is Step.RESTART else None
         if outdated is not None:
+            await process.settled()  # a process that is being stopped still writes to it
             outdated.close()
         return outcome
 
     async def _remove(self, name: str) -> Outcome:
-        outcome = await self._processes[name].stop()
+        process = self._processes[name]
+        outcome = await process.stop()
+        while outcome.result is Result.SUPERSEDED:  # who starts it now cannot keep it
+            outcome = await process.stop()
         del self._processes[name]
         self._outputs.pop(name).close()
         return outcome
