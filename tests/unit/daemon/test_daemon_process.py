@@ -29,13 +29,13 @@ class TestStart:
         assert (status.pid, status.since, status.restarts) == (0, 7, 0)
         assert status.detail == "not started"
         assert not bench.process.up
-        assert not bench.process.busy
+        assert not bench.process.going_up
 
     def test_it_is_up_after_start_seconds(self) -> None:
         bench = Bench(start_seconds=2.5)
         started = bench.start()
         assert bench.state is State.STARTING
-        assert (bench.process.up, bench.process.busy) == (True, True)
+        assert (bench.process.up, bench.process.going_up) == (True, True)
         assert bench.timers() == [2.5]
         bench.pass_time(2.4)
         assert not started.done
@@ -148,7 +148,7 @@ class TestStop:
         assert bench.sessions.waited_for == {pid}
         bench.pass_time(1)
         assert not stopping.done
-        assert (bench.process.up, bench.process.busy) == (False, True)
+        assert (bench.process.up, bench.process.going_up) == (False, False)
         bench.sessions.end_others(pid)
         bench.pass_time()
         assert told(stopping) == (Result.STOPPED, "stopped; ended by SIGTERM after 3.0 s")
@@ -571,6 +571,29 @@ class TestWhatIsPublished:
         bench.start()
         bench.process.handle(lifecycle.StartAsked())
         assert bench.listener.changes == []
+
+
+class TestGoingUp:
+    def test_what_is_being_restarted_is(self) -> None:
+        bench = Bench()
+        bench.come_up()
+        bench.restart()
+        assert bench.state is State.STOPPING
+        assert bench.process.going_up
+
+    def test_what_waits_for_its_next_try_is(self) -> None:
+        bench = Bench()
+        bench.start()
+        bench.exit(1)
+        assert bench.state is State.BACKOFF
+        assert bench.process.going_up
+
+    def test_what_has_ended_and_leaves_others_behind_is_not(self) -> None:
+        bench = Bench(exit_codes=frozenset({0}))
+        bench.sessions.others.add(bench.come_up())
+        bench.exit(0)
+        assert (bench.state, bench.process.life.wanted) == (State.STOPPING, True)
+        assert not bench.process.going_up
 
 
 class TestTrouble:
