@@ -1,14 +1,16 @@
 """Packaging of supervisortw; the metadata lives here, the tools' settings in pyproject.toml."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+INIT = (HERE / "supervisortw" / "__init__.py").read_text(encoding="utf-8")
 
 setup(
     name="supervisortw",
-    version="0.1.0",
+    version=re.findall(r'^__version__ = "(.+)"$', INIT, re.MULTILINE)[0],
     description="A process supervisor on Twisted: programs, restarts, and a prompt to steer them",
     long_description=(HERE / "README.rst").read_text(encoding="utf-8"),
     long_description_content_type="text/x-rst",

@@ -97,6 +97,13 @@ def seconds(text: str) -> float:
     return float(text)
 
 
+def fraction(text: str) -> float:
+    """Return a number from 0 to 1."""
+    if not _SECONDS.match(text) or float(text) > 1:
+        raise ValueError("expected a number from 0 to 1, such as 0.1")
+    return float(text)
+
+
 def exit_codes(text: str) -> frozenset[int]:
     """Return a set of exit codes; an empty text means none."""
     codes = set()

@@ -138,6 +138,11 @@ def _program(
     log = section.get("logfile")
     if log is not None:
         log = directories.absolute(log, section.place("logfile"))
+    if either("forever") and section.is_given("restart_limit"):
+        problems.add(
+            section.place("restart_limit"),
+            f"restart-limit contradicts forever in {section.label}: give one of them",
+        )
     passed = [*daemon.get("pass_environment"), *section.get("pass_environment")]
     return Program(
         name=section.name,
@@ -150,6 +155,11 @@ def _program(
         forever=either("forever"),
         start_seconds=either("start_seconds"),
         start_retries=either("start_retries"),
+        restart_delay=either("restart_delay"),
+        restart_delay_max=either("restart_delay_max"),
+        restart_jitter=either("restart_jitter"),
+        restart_limit=None if either("forever") else either("restart_limit"),
+        restart_period=either("restart_period"),
         stop_wait_seconds=_stop_wait(section, daemon),
         user=section.get("user"),
         logfile=log,

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Program
-from supervisortw.core.restart import Verdict, after_death, after_failed_spawn, delay
+from supervisortw.core.restart import Moment, Tally, Verdict, after_death, after_failed_spawn
 from supervisortw.core.states import State
 from supervisortw.errors import InvalidTransition
 
@@ -38,14 +38,15 @@ from supervisortw.errors import InvalidTransition
 class Life:
     """One program's life so far.
 
-    ``quick_deaths`` counts deaths in a row that came too quickly. ``next`` is what follows once
-    STOPPING is over; it means nothing in other states.
+    ``tally`` is what the restart policy remembers of deaths. ``next`` is what follows once STOPPING
+    is over, and ``delay`` how many seconds BACKOFF lasts; they mean nothing in other states.
     """
 
     state: State = State.STOPPED
     wanted: bool = False
-    quick_deaths: int = 0
+    tally: Tally = Tally()
     next: State = State.STOPPED
+    delay: float = 0.0
 
 
 # Events.
@@ -76,6 +77,7 @@ class SpawnFailed:
     """The process could not be made; ``permanent`` if trying again cannot help."""
 
     permanent: bool
+    moment: Moment = Moment()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Exited:
     code: int | None
     uptime: float
     others_left: bool = False
+    moment: Moment = Moment()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,7 @@ Cell = Callable[[Life, Program, "Event"], Step]
 
 
 def _start(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, state=State.STARTING, wanted=True, quick_deaths=0), (
+    return replace(life, state=State.STARTING, wanted=True, tally=Tally()), (
         CancelTimer(),
         Spawn(),
     )
@@ -181,7 +184,7 @@ def _want_down(life: Life, program: Program, event: Event) -> Step:
 
 
 def _give_back(life: Life, program: Program, event: Event) -> Step:
-    stopped = replace(life, state=State.STOPPED, wanted=False, quick_deaths=0)
+    stopped = replace(life, state=State.STOPPED, wanted=False, tally=Tally())
     return stopped, (CancelTimer(),)
 
 
@@ -190,16 +193,16 @@ def _stop(life: Life, program: Program, event: Event) -> Step:
 
 
 def _stop_to_start(life: Life, program: Program, event: Event) -> Step:
-    wanted = replace(life, wanted=True, quick_deaths=0, next=State.STARTING)
+    wanted = replace(life, wanted=True, tally=Tally(), next=State.STARTING)
     return _clear(wanted, program)
 
 
 def _start_next(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, wanted=True, quick_deaths=0, next=State.STARTING), ()
+    return replace(life, wanted=True, tally=Tally(), next=State.STARTING), ()
 
 
 def _stop_next(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, wanted=False, quick_deaths=0, next=State.STOPPED), ()
+    return replace(life, wanted=False, tally=Tally(), next=State.STOPPED), ()
 
 
 def _kill(life: Life, program: Program, event: Event) -> Step:
@@ -218,14 +221,14 @@ def _up(life: Life, program: Program, event: Event) -> Step:
 
 def _spawn_failed(life: Life, program: Program, event: Event) -> Step:
     assert isinstance(event, SpawnFailed)
-    verdict = after_failed_spawn(program, life.quick_deaths, permanent=event.permanent)
+    verdict = after_failed_spawn(program, life.tally, event.moment, permanent=event.permanent)
     return _go_on(_judged(life, verdict))
 
 
 def _died(life: Life, program: Program, event: Event) -> Step:
     assert isinstance(event, Exited)
     early = life.state is State.STARTING
-    verdict = after_death(program, life.quick_deaths, event.code, event.uptime, early=early)
+    verdict = after_death(program, life.tally, event.code, event.uptime, event.moment, early=early)
     judged = _judged(life, verdict)
     return _clear(judged, program) if event.others_left else _go_on(judged)
 
@@ -240,7 +243,7 @@ def _emptied(life: Life, program: Program, event: Event) -> Step:
 
 
 def _judged(life: Life, verdict: Verdict) -> Life:
-    return replace(life, quick_deaths=verdict.quick_deaths, next=verdict.next)
+    return replace(life, tally=verdict.tally, next=verdict.next, delay=verdict.delay)
 
 
 def _clear(life: Life, program: Program) -> Step:
@@ -255,7 +258,7 @@ def _go_on(life: Life) -> Step:
     if after.state is State.STARTING:
         return after, (CancelTimer(), Spawn())
     if after.state is State.BACKOFF:
-        return after, (SetTimer(delay(life.quick_deaths)),)
+        return after, (SetTimer(life.delay),)
     return after, (CancelTimer(),)
 
 

@@ -54,7 +54,8 @@ class Program:
     """One program to be kept running.
 
     Times are seconds. ``logfile`` is an absolute path, one of DAEMON_STREAMS, or None for "discard".
-    ``start_retries`` None means that ``backoff_limit`` counts the tries as well.
+    ``start_retries`` None means that ``backoff_limit`` counts the tries as well, and ``restart_limit``
+    None that restarts are not counted. ``restart_jitter`` is a fraction of the delay.
     """
 
     name: str
@@ -67,6 +68,11 @@ class Program:
     forever: bool = False
     start_seconds: float = 1.0
     start_retries: int | None = None
+    restart_delay: float = 1.0
+    restart_delay_max: float = 60.0
+    restart_jitter: float = 0.1
+    restart_limit: int | None = None
+    restart_period: float = 60.0
     stop_wait_seconds: float = 10.0
     user: str | None = None
     logfile: str | None = None

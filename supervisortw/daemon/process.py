@@ -7,6 +7,7 @@ nothing itself. There is one slot for a process, so two copies of a program cann
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from twisted.python.failure import Failure
 from supervisortw.core import lifecycle
 from supervisortw.core.lifecycle import Effect, Event, Life
 from supervisortw.core.model import Program
-from supervisortw.core.restart import is_expected
+from supervisortw.core.restart import Moment, is_expected, too_many_restarts
 from supervisortw.core.states import ALIVE, UNSETTLED, State
 from supervisortw.core.status import Outcome, ProgramStatus, Result
 from supervisortw.core.text import seconds
@@ -66,6 +67,7 @@ class ManagedProcess:
         sessions: Sessions,
         prepare: Prepare,
         bus: EventBus,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self.program = program
         self.life = Life()
@@ -75,6 +77,7 @@ class ManagedProcess:
         self._sessions = sessions
         self._prepare = prepare
         self._bus = bus
+        self._random = random
         self._transport: IProcessTransport | None = None
         self._sid = 0
         self._started = 0.0
@@ -259,7 +262,7 @@ class ManagedProcess:
                 self._transport = self._spawner.spawn(protocol, request)
         except SpawnError as error:
             self._spawn_error = str(error)
-            self.handle(lifecycle.SpawnFailed(permanent=error.permanent))
+            self.handle(lifecycle.SpawnFailed(error.permanent, self._moment()))
             return
         pid = self._transport.pid
         assert pid is not None
@@ -276,9 +279,12 @@ class ManagedProcess:
         # costs no walk through all processes of the machine.
         stopping = self.life.state is State.STOPPING
         others_left = stopping or self._sessions.has_others(self._sid)
-        self.handle(lifecycle.Exited(code, uptime, others_left))
+        self.handle(lifecycle.Exited(code, uptime, others_left, self._moment()))
         if others_left:
             self._sessions.when_empty(self._sid, self._emptied)
+
+    def _moment(self) -> Moment:
+        return Moment(at=self._clock.seconds(), chance=self._random())
 
     def _emptied(self) -> None:
         self.handle(lifecycle.SessionEmptied())
@@ -288,17 +294,25 @@ class ManagedProcess:
         state = self.life.state
         last = str(self._last) if self._last else "not started"
         if state is State.BACKOFF:
-            again = f"next try in {self.life.quick_deaths} s"
+            again = f"next try in {round(self.life.delay, 1):g} s"
             return f"{self._spawn_error or last + ', too quickly'}; {again}"
         if state is State.FATAL:
             if self._spawn_error:
                 return self._spawn_error
-            return f"given up after {self.life.quick_deaths} deaths too quickly; {last}"
+            return f"given up after {self._too_many()}; {last}"
         if state is State.STOPPED:
             return "stopped" if before is State.BACKOFF else f"stopped; {last}"
         if state is State.STOPPING:
             return "waiting for it to end" if self.pid else f"{last}; ending what it left behind"
         return last if state is State.EXITED else ""
+
+    def _too_many(self) -> str:
+        tally = self.life.tally
+        if too_many_restarts(self.program, tally):
+            return (
+                f"{self.program.restart_limit} restarts in {seconds(self.program.restart_period)}"
+            )
+        return f"{tally.quick_deaths} deaths too quickly"
 
 
 class _Protocol(ProcessProtocol):

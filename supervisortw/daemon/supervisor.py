@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ class Surroundings:
     notes: Callable[[], Sequence[str]]
     end: Callable[[], None]
     version: str
+    random: Callable[[], float] = random.random
 
 
 class Supervisor:
@@ -172,6 +174,7 @@ class Supervisor:
             sessions=self._around.sessions,
             prepare=self._prepare,
             bus=self._around.bus,
+            random=self._around.random,
         )
         return process
 

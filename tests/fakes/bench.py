@@ -46,6 +46,7 @@ class Bench:
             sessions=self.sessions,
             prepare=self._prepare,
             bus=bus,
+            random=lambda: 0.5,
         )
 
     @contextmanager

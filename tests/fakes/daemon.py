@@ -86,6 +86,7 @@ class FakeDaemon:
                 notes=lambda: self.notes,
                 end=self._end,
                 version="1.2.3",
+                random=lambda: 0.5,
             ),
         )
 

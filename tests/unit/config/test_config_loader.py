@@ -395,3 +395,47 @@ def test_a_user_without_a_home(complain: Complain, monkeypatch: pytest.MonkeyPat
     assert complain("<supervisord>\n</supervisord>\n") == [
         (1, "user 4123456 has no home directory, so the place of files has to be given")
     ]
+
+
+def test_the_restart_policy_of_a_program(load: Load) -> None:
+    found = load("""\
+        <supervisord>
+          restart-delay 0.5
+          restart-limit 5
+          <program web>
+            command run
+            restart-delay-max 10
+            restart-jitter 0
+            restart-period 600
+          </program>
+          <program job>
+            command run
+            forever yes
+          </program>
+        </supervisord>
+        """)
+    web, job = found.programs["web"], found.programs["job"]
+    assert (web.restart_delay, web.restart_delay_max, web.restart_jitter) == (0.5, 10.0, 0.0)
+    assert (web.restart_limit, web.restart_period) == (5, 600.0)
+    assert job.restart_limit is None
+
+
+def test_a_limit_of_restarts_contradicts_forever(complain: Complain) -> None:
+    text = """\
+        <supervisord>
+          forever yes
+          <program web>
+            command run
+            restart-limit 3
+            restart-jitter 1.5
+          </program>
+        </supervisord>
+        """
+    assert complain(text) == [
+        (5, "restart-limit contradicts forever in <program web>: give one of them"),
+        (
+            6,
+            "bad value '1.5' for 'restart-jitter' in <program web>: "
+            "expected a number from 0 to 1, such as 0.1",
+        ),
+    ]

@@ -27,6 +27,7 @@ from supervisortw.core.lifecycle import (
     step,
 )
 from supervisortw.core.model import AutoRestart, Program
+from supervisortw.core.restart import MOST_DOUBLINGS, Moment, Tally
 from supervisortw.core.states import ALIVE, State
 from supervisortw.errors import InvalidTransition
 
@@ -45,6 +46,8 @@ POLICIES = [
         {"auto_restart": AutoRestart.UNEXPECTED},
         {"auto_restart": AutoRestart.NEVER},
         {"auto_restart": AutoRestart.NEVER, "forever": True},
+        {"restart_limit": 2},
+        {"restart_limit": 1, "restart_delay": 0.0},
     )
 ]
 
@@ -119,11 +122,13 @@ def reachable(program: Program) -> dict[World, set[World]]:
 @pytest.mark.parametrize("program", POLICIES, ids=str)
 def test_every_reachable_world_is_consistent(program: Program) -> None:
     worlds = reachable(program)
-    assert len(worlds) < 200
+    assert len(worlds) < 400
     for world in worlds:
         life = world.life
         assert (life.state in ALIVE) == (world.anything_alive or world.asked_to_spawn), world
-        assert life.quick_deaths <= max(program.backoff_limit, (program.start_retries or 0) + 1)
+        most = (program.start_retries or 0) + 1
+        assert life.tally.quick_deaths <= max(program.backoff_limit, most, MOST_DOUBLINGS)
+        assert len(life.tally.restarts) <= (program.restart_limit or 0) + 1
         if life.state is State.BACKOFF:
             assert world.timer, "a back-off that nobody ends"
         if life.state is State.STOPPING:
@@ -154,7 +159,7 @@ def test_an_operator_gets_his_way_from_everywhere(program: Program) -> None:
             restarted = restarted.after(SessionEmptied(), program)
         assert restarted.asked_to_spawn, world
         assert restarted.life.wanted
-        assert restarted.life.quick_deaths == 0
+        assert restarted.life.tally == Tally()
 
 
 def test_every_cell_of_the_table_is_reached() -> None:
@@ -201,11 +206,48 @@ def test_start_retries_counts_retries_as_supervisor_does() -> None:
     assert states[-1] is State.FATAL
 
 
-def test_forever_pins_the_delay_and_never_gives_up() -> None:
-    program = replace(PROGRAM, forever=True, backoff_limit=2)
-    states, timers = live(program, StartAsked(), *[*QUICK, TimedOut()] * 10)
+def test_forever_doubles_the_delay_up_to_its_limit_and_never_gives_up() -> None:
+    program = replace(PROGRAM, forever=True, restart_delay=0.5, restart_delay_max=10.0)
+    states, timers = live(program, StartAsked(), *[*QUICK, TimedOut()] * 100)
     assert State.FATAL not in states
-    assert timers[-3:] == [2.0, 1.0, 2.0]
+    delays = [seconds for seconds in timers if seconds != PROGRAM.start_seconds or seconds == 1.0]
+    assert timers[1::2][:7] == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+    assert max(delays) == 10.0
+
+
+@pytest.mark.parametrize(("chance", "delay"), [(0.0, 0.8), (0.5, 1.0), (0.75, 1.1)])
+def test_a_delay_is_made_longer_or_shorter_by_chance(chance: float, delay: float) -> None:
+    program = replace(PROGRAM, restart_jitter=0.2)
+    moment = Moment(chance=chance)
+    _, timers = live(program, StartAsked(), Spawned(), Exited(1, 0.1, moment=moment))
+    assert timers[-1] == pytest.approx(delay)
+
+
+def stable_run(at: float) -> tuple[Event, ...]:
+    """A run that was long enough, and ended at a moment."""
+    return (Spawned(), TimedOut(), Exited(1, 10.0, moment=Moment(at=at)))
+
+
+def test_too_many_restarts_in_a_period_give_a_program_up_that_lives_long_each_time() -> None:
+    program = replace(PROGRAM, restart_limit=2, restart_period=60.0)
+    runs = [event for at in (10.0, 20.0, 30.0) for event in stable_run(at)]
+    states, _ = live(program, StartAsked(), *runs)
+    assert states[-1] is State.FATAL
+    assert states.count(State.FATAL) == 1
+
+
+def test_restarts_that_are_long_ago_do_not_count() -> None:
+    program = replace(PROGRAM, restart_limit=2, restart_period=60.0)
+    runs = [event for at in (10.0, 50.0, 100.0, 130.0, 200.0) for event in stable_run(at)]
+    states, _ = live(program, StartAsked(), *runs)
+    assert State.FATAL not in states
+
+
+def test_an_operator_begins_with_a_clean_tally() -> None:
+    program = replace(PROGRAM, restart_limit=1, restart_period=60.0)
+    runs = [event for at in (1.0, 2.0) for event in stable_run(at)]
+    states, _ = live(program, StartAsked(), *runs, StartAsked(), *stable_run(3.0))
+    assert states[-1] is State.STARTING
 
 
 def test_a_stable_run_is_restarted_at_once_and_forgets_the_quick_deaths() -> None:

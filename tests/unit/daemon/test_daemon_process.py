@@ -354,7 +354,7 @@ class TestFailedSpawns:
             Result.FAILED,
             "command not found: web; next try in 1 s",
         )
-        bench.pass_time(100)
+        bench.pass_time(400)
         assert bench.state is State.RUNNING
         assert len(bench.spawner.requests) == 11
 
