@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -140,35 +140,39 @@ def from_plain(kind: type[Record], plain: Mapping[str, Any]) -> Record:
 
     Raises ValueError or TypeError if a value cannot be what the record says it is.
     """
-    readers = _READERS.get(kind, {})
+    if not isinstance(plain, Mapping):
+        raise TypeError(f"no {kind.__name__}")
     assert dataclasses.is_dataclass(kind)
-    names = {field.name for field in dataclasses.fields(kind)}
-    values = {
-        name: readers.get(name, _unchanged)(value) for name, value in plain.items() if name in names
-    }
-    return kind(**values)
+    told = (field for field in dataclasses.fields(kind) if field.name in plain)
+    return kind(**{field.name: _READERS[str(field.type)](plain[field.name]) for field in told})
 
 
-def _unchanged(value: Any) -> Any:
-    return value
+def _exactly(kind: type[Any]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if type(value) is not kind:
+            raise TypeError(f"no {kind.__name__}: {value!r:.40}")
+        return value
+
+    return read
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(str(item) for item in value)
+def _number(value: Any) -> float:
+    return float(value) if type(value) is int else float(_exactly(float)(value))
 
 
-def _outcomes(value: Any) -> tuple[Outcome, ...]:
-    return tuple(from_plain(Outcome, item) for item in value)
+def _all(read: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    return lambda value: tuple(map(read, _exactly(list)(value)))
 
 
-_READERS: dict[type[Any], dict[str, Any]] = {
-    Outcome: {"result": Result},
-    ProgramStatus: {"state": State},
-    DaemonStatus: {
-        "sockets": _texts,
-        "notes": _texts,
-        "programs": lambda value: tuple(from_plain(ProgramStatus, item) for item in value),
-        "unknown": _outcomes,
-    },
-    ReloadAnswer: {"lines": _texts, "warnings": _texts, "outcomes": _outcomes},
+# How each kind of field is read, by its annotation.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "str": _exactly(str),
+    "int": _exactly(int),
+    "bool": _exactly(bool),
+    "float": _number,
+    "State": State,
+    "Result": Result,
+    "tuple[str, ...]": _all(_exactly(str)),
+    "tuple[Outcome, ...]": _all(lambda value: from_plain(Outcome, value)),
+    "tuple[ProgramStatus, ...]": _all(lambda value: from_plain(ProgramStatus, value)),
 }
