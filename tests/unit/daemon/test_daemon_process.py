@@ -10,7 +10,7 @@ from fakes.asking import Asked
 from fakes.bench import Bench
 
 from supervisortw.core import lifecycle
-from supervisortw.core.model import AutoRestart
+from supervisortw.core.model import AutoRestart, StopStep
 from supervisortw.core.states import State
 from supervisortw.core.status import Result
 from supervisortw.errors import InvalidTransition, SpawnError
@@ -156,7 +156,7 @@ class TestStop:
         assert bench.timers() == []
 
     def test_after_stop_wait_seconds_it_is_killed_again_and_again(self) -> None:
-        bench = Bench(stop_wait_seconds=4.0)
+        bench = Bench(stop_steps=(StopStep(signal=SIGTERM, wait=4.0),))
         pid = bench.come_up()
         bench.sessions.immortal.add(pid)
         stopping = bench.stop()
@@ -372,6 +372,48 @@ class TestFailedSpawns:
         bench.exit(1)
         assert bench.state is State.FATAL
         assert bench.detail == "given up after 2 deaths too quickly; exited with code 1 after 0.0 s"
+
+
+class TestGivenUp:
+    def test_after_too_many_quick_deaths(self) -> None:
+        bench = Bench(start_retries=1)
+        bench.start()
+        for _ in range(2):
+            bench.exit(signal=SIGSEGV)
+            bench.pass_time(1)
+        assert bench.state is State.FATAL
+        assert bench.detail == ("given up after 2 deaths too quickly; ended by SIGSEGV after 0.0 s")
+
+    def test_after_too_many_restarts_however_long_it_lived(self) -> None:
+        bench = Bench(restart_limit=2, restart_period=100.0)
+        bench.start()
+        for _ in range(3):
+            bench.pass_time(20)
+            bench.exit(7)
+        assert bench.state is State.FATAL
+        expected = "given up after 2 restarts in 1:40; exited with code 7 after 20 s"
+        assert bench.detail == expected
+
+    def test_restarts_that_are_far_apart_do_not_count(self) -> None:
+        bench = Bench(restart_limit=2, restart_period=100.0)
+        bench.start()
+        for _ in range(10):
+            bench.pass_time(60)
+            bench.exit(7)
+        assert bench.state is State.STARTING
+
+    def test_the_waits_get_longer_and_chance_moves_them(self) -> None:
+        bench = Bench(restart_delay=2.0, restart_jitter=0.5, start_retries=9)
+        chances = iter([0.5, 0.5, 0.0, 0.75])
+        bench.process._random = lambda: next(chances)
+        bench.start()
+        waits = []
+        for _ in range(4):
+            bench.exit(1)
+            [wait] = bench.timers()
+            waits.append(wait)
+            bench.pass_time(wait)
+        assert waits == pytest.approx([2.0, 4.0, 4.0, 20.0])
 
 
 class TestTheWholeTree:

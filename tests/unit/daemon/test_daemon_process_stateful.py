@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from signal import SIGTERM
+
 from fakes.asking import Asked
 from fakes.bench import Bench
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from supervisortw.core.model import AutoRestart
+from supervisortw.core.model import AutoRestart, StopStep
 from supervisortw.core.states import UNSETTLED, State
 from supervisortw.core.status import Outcome
 
@@ -25,9 +27,11 @@ class OneProgram(RuleBasedStateMachine):
         forever=st.booleans(),
         start_seconds=st.sampled_from([0.0, 1.0]),
         start_retries=st.sampled_from([None, 0, 5]),
+        restart_delay=st.sampled_from([1.0, 0.0]),
+        restart_limit=st.sampled_from([None, 1]),
     )
     def begin(self, **keys: object) -> None:
-        self.bench = Bench(stop_wait_seconds=5.0, **keys)
+        self.bench = Bench(stop_steps=(StopStep(signal=SIGTERM, wait=5.0),), **keys)
         self.asked: list[Asked[Outcome]] = []
 
     # Operators.
