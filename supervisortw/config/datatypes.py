@@ -13,8 +13,17 @@ import shlex
 import unicodedata
 
 from supervisortw.config.wording import quoted
+from supervisortw.core.envfile import variable
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import DAEMON_STREAMS, Address, AutoRestart, TcpAddress, UnixAddress
+from supervisortw.core.model import (
+    DAEMON_STREAMS,
+    Address,
+    AutoRestart,
+    StopScope,
+    TcpAddress,
+    UnixAddress,
+)
+from supervisortw.core.signals import signal_number
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
@@ -102,6 +111,30 @@ def fraction(text: str) -> float:
     if not _SECONDS.match(text) or float(text) > 1:
         raise ValueError("expected a number from 0 to 1, such as 0.1")
     return float(text)
+
+
+def stop_step(text: str) -> tuple[int, float | None]:
+    """Return the signal of one step of a stop, and the seconds after it if they are given."""
+    name, _, wait = text.partition(" ")
+    return signal_number(name), seconds(wait.strip()) if wait else None
+
+
+def stop_scope(text: str) -> StopScope:
+    """Return which processes a stop ends."""
+    try:
+        return StopScope(text.lower())
+    except ValueError:
+        raise ValueError("expected session or leader") from None
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """Return the name and the value of an environment variable."""
+    return variable(text)
+
+
+def optional_path(text: str) -> tuple[bool, str]:
+    """Return whether a file may be missing (a minus stands before it), and its path."""
+    return text.startswith("-"), path(text.removeprefix("-"))
 
 
 def exit_codes(text: str) -> frozenset[int]:

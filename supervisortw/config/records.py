@@ -7,6 +7,8 @@ cannot be shared.
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +21,7 @@ from supervisortw.core.model import (
     ClientSettings,
     Program,
     Settings,
+    StopStep,
     UnixAddress,
 )
 from supervisortw.errors import ConfigError
@@ -160,10 +163,31 @@ def _program(
         restart_jitter=either("restart_jitter"),
         restart_limit=None if either("forever") else either("restart_limit"),
         restart_period=either("restart_period"),
-        stop_wait_seconds=_stop_wait(section, daemon),
+        stop_steps=_stop_steps(section, daemon),
+        stop_scope=section.get("stop_scope"),
         user=section.get("user"),
+        group=section.get("group"),
+        umask=section.get("umask"),
+        environment=tuple(
+            {**dict(daemon.get("environment")), **dict(section.get("environment"))}.items()
+        ),
+        environment_files=tuple(_environment_files(section, directories)),
         logfile=log,
         pass_environment=tuple(dict.fromkeys(name for names in passed for name in names)),
+    )
+
+
+def _environment_files(section: Values, directories: Directories) -> Iterator[str]:
+    files = zip(section.get("environment_file"), section.places("environment_file"), strict=True)
+    for (optional, path), place in files:
+        yield ("-" if optional else "") + directories.absolute(path, place)
+
+
+def _stop_steps(section: Values, daemon: Values) -> tuple[StopStep, ...]:
+    wait = _stop_wait(section, daemon)
+    steps = section.get("stop_signal") or [(signal.SIGTERM.value, None)]
+    return tuple(
+        StopStep(signal=number, wait=wait if own is None else own) for number, own in steps
     )
 
 

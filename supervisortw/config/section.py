@@ -20,8 +20,10 @@ from supervisortw.config.wording import did_you_mean, nearest, quoted, shown
 OTHER_NAMES: dict[str, str | None] = {
     "program": "command",
     "stdout_logfile": "logfile",
-    "environment": None,
 }
+
+# Keys whose values may be secrets, and are not repeated in messages.
+SECRET = frozenset({"environment"})
 
 # Keys of which only one can be given, because they are names for the same thing.
 ALIASES = {"socket_chmod": "socket_mode"}
@@ -63,8 +65,9 @@ class Section(SectionMatcher):  # type: ignore[misc]  # ZConfig has no annotatio
             info.datatype(value)
         except ValueError as error:
             hint = "; a comment needs a line of its own" if " #" in value else ""
-            what = f"{quoted(value)} for {quoted(key)} in {self.label}"
-            self._problems.add(place, f"bad value {what}: {error}{hint}")
+            told = "" if attribute in SECRET else f" {quoted(value)}"
+            what = f"{told} for {quoted(key)} in {self.label}"
+            self._problems.add(place, f"bad value{what}: {error}{hint}")
             return
         self.places.setdefault(attribute, []).append(place)
         super().addValue(key, value, (place.line, None, place.file))

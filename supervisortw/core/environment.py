@@ -34,11 +34,15 @@ class Login:
 
 
 def build(
-    program: Program, daemon: Mapping[str, str], login: Login | None
+    program: Program,
+    daemon: Mapping[str, str],
+    login: Login | None,
+    given: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the environment of ``program``, and the names that were withheld from it, sorted.
 
-    ``login`` None means that the program runs under the daemon's own identity.
+    ``login`` None means that the program runs under the daemon's own identity. ``given`` is what its
+    files of environment variables say; its own ``environment`` wins over them, and both over the rest.
     """
     if login is None:
         inherited = {name for name in daemon if not _is_one_of(name, FOR_THE_DAEMON_ALONE)}
@@ -55,6 +59,8 @@ def build(
         environment["SHELL"] = login.shell
     environment["SUPERVISOR_ENABLED"] = "1"
     environment["SUPERVISOR_PROCESS_NAME"] = program.name
+    environment.update(given or {})
+    environment.update(program.environment)
     withheld = sorted(name for name in daemon if name not in environment)
     return environment, tuple(withheld)
 

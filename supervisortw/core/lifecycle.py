@@ -24,6 +24,7 @@ leader that died by itself and left others behind. `Life.next` says what follows
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -39,7 +40,8 @@ class Life:
     """One program's life so far.
 
     ``tally`` is what the restart policy remembers of deaths. ``next`` is what follows once STOPPING
-    is over, and ``delay`` how many seconds BACKOFF lasts; they mean nothing in other states.
+    is over, ``stop_step`` how far the stop has got, and ``delay`` how many seconds BACKOFF lasts;
+    they mean nothing in other states.
     """
 
     state: State = State.STOPPED
@@ -47,6 +49,7 @@ class Life:
     tally: Tally = Tally()
     next: State = State.STOPPED
     delay: float = 0.0
+    stop_step: int = 0
 
 
 # Events.
@@ -125,13 +128,10 @@ class Spawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Terminate:
-    """Ask every process of the session to end (SIGTERM)."""
+class Signal:
+    """Send a signal to every process that the stop is for."""
 
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """End every process of the session (SIGKILL)."""
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class CancelTimer:
     """Forget the timer."""
 
 
-Effect = Spawn | Terminate | Kill | SetTimer | CancelTimer
+Effect = Spawn | Signal | SetTimer | CancelTimer
 Step = tuple[Life, tuple[Effect, ...]]
 
 
@@ -205,8 +205,8 @@ def _stop_next(life: Life, program: Program, event: Event) -> Step:
     return replace(life, wanted=False, tally=Tally(), next=State.STOPPED), ()
 
 
-def _kill(life: Life, program: Program, event: Event) -> Step:
-    return life, (Kill(), SetTimer(LIMITS.kill_repeat_seconds))
+def _escalate(life: Life, program: Program, event: Event) -> Step:
+    return _stop_by(replace(life, stop_step=life.stop_step + 1), program)
 
 
 def _spawned(life: Life, program: Program, event: Event) -> Step:
@@ -248,8 +248,16 @@ def _judged(life: Life, verdict: Verdict) -> Life:
 
 def _clear(life: Life, program: Program) -> Step:
     """Begin to end every process that is left; ``life.next`` says what follows."""
-    stopping = replace(life, state=State.STOPPING)
-    return stopping, (Terminate(), SetTimer(program.stop_wait_seconds))
+    return _stop_by(replace(life, state=State.STOPPING, stop_step=0), program)
+
+
+def _stop_by(life: Life, program: Program) -> Step:
+    """Do the step of the stop that ``life`` has come to; after the last comes SIGKILL, repeatedly."""
+    if life.stop_step < len(program.stop_steps):
+        step = program.stop_steps[life.stop_step]
+        return life, (Signal(step.signal), SetTimer(step.wait))
+    stuck = replace(life, stop_step=len(program.stop_steps))
+    return stuck, (Signal(signal.SIGKILL), SetTimer(LIMITS.kill_repeat_seconds))
 
 
 def _go_on(life: Life) -> Step:
@@ -283,7 +291,7 @@ TABLE: dict[tuple[State, type[Event]], Cell] = {
     (State.BACKOFF, StopAsked): _give_back,
     (State.STOPPING, Exited): _died_stopping,
     (State.STOPPING, SessionEmptied): _emptied,
-    (State.STOPPING, TimedOut): _kill,
+    (State.STOPPING, TimedOut): _escalate,
     (State.STOPPING, StartAsked): _start_next,
     (State.STOPPING, RestartAsked): _start_next,
     (State.STOPPING, StopAsked): _stop_next,

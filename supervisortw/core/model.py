@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -49,13 +50,29 @@ class TcpAddress:
 Address = UnixAddress | TcpAddress
 
 
+class StopScope(enum.Enum):
+    """Which processes a stop ends."""
+
+    SESSION = "session"
+    LEADER = "leader"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopStep:
+    """One step of a stop: a signal by its number, and the seconds before the next step."""
+
+    signal: int
+    wait: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """One program to be kept running.
 
     Times are seconds. ``logfile`` is an absolute path, one of DAEMON_STREAMS, or None for "discard".
     ``start_retries`` None means that ``backoff_limit`` counts the tries as well, and ``restart_limit``
-    None that restarts are not counted. ``restart_jitter`` is a fraction of the delay.
+    None that restarts are not counted. ``umask`` None means the daemon's. After the last of
+    ``stop_steps`` comes SIGKILL. ``restart_jitter`` is a fraction of the delay.
     """
 
     name: str
@@ -73,8 +90,13 @@ class Program:
     restart_jitter: float = 0.1
     restart_limit: int | None = None
     restart_period: float = 60.0
-    stop_wait_seconds: float = 10.0
+    stop_steps: tuple[StopStep, ...] = (StopStep(signal=signal.SIGTERM, wait=10.0),)
+    stop_scope: StopScope = StopScope.SESSION
     user: str | None = None
+    group: str | None = None
+    umask: int | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+    environment_files: tuple[str, ...] = ()
     logfile: str | None = None
     pass_environment: tuple[str, ...] = ()
 

@@ -14,7 +14,18 @@ from dataclasses import dataclass, fields
 from supervisortw.core.model import Configuration, Program, Settings
 
 # A change of one of these is seen by the process itself, so it needs a new one.
-SEEN_BY_THE_PROCESS = frozenset({"command", "user", "logfile", "pass_environment"})
+SEEN_BY_THE_PROCESS = frozenset(
+    {
+        "command",
+        "user",
+        "group",
+        "umask",
+        "logfile",
+        "environment",
+        "environment_files",
+        "pass_environment",
+    }
+)
 
 # A change of one of these is applied to the running daemon; the others need a new daemon.
 APPLIED_AT_ONCE = frozenset(
@@ -22,6 +33,12 @@ APPLIED_AT_ONCE = frozenset(
 )
 # These say how a daemon is started, and mean nothing to one that runs.
 FOR_THE_START_ONLY = frozenset({"nodaemon"})
+
+OTHER_SPELLINGS = {
+    "sockets": "socket-name",
+    "stop_steps": "stop-signal",
+    "environment_files": "environment-file",
+}
 
 
 class Step(enum.Enum):
@@ -124,5 +141,5 @@ def _differing(one: Program | Settings, other: Program | Settings) -> frozenset[
 
 def _spelt(attributes: Collection[str]) -> tuple[str, ...]:
     """Return attribute names as the configuration file spells them."""
-    keys = ("socket-name" if name == "sockets" else name for name in attributes)
+    keys = (OTHER_SPELLINGS.get(name, name) for name in attributes)
     return tuple(sorted(key.replace("_", "-") for key in keys))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 
@@ -10,31 +11,39 @@ from supervisortw.errors import SpawnError
 from supervisortw.interfaces import Identity
 
 
-def identity_of(user: str | None) -> Identity | None:
+def identity_of(user: str | None, group: str | None = None) -> Identity | None:
     """Return who ``user`` is, or None if that is who the daemon is already.
 
-    Raises SpawnError if there is no such user, or if the daemon is not root and cannot become them.
+    ``group`` takes the place of the user's primary group. Raises SpawnError if there is no such user
+    or group, or if the daemon is not root and cannot become them.
     """
-    if user is None:
+    if user is None and group is None:
         return None
-    entry = _entry_of(user)
-    if entry.pw_uid == os.geteuid():
+    entry = _entry_of(user or str(os.geteuid()))
+    gid = entry.pw_gid if group is None else _gid_of(group)
+    if (entry.pw_uid, gid) == (os.geteuid(), os.getegid()):
         return None
+    who = entry.pw_name if group is None else f"{entry.pw_name} with group {group}"
     if os.geteuid() != 0:
         raise SpawnError(
-            f"cannot run as user {user}: only root can, and supervisord runs as uid {os.geteuid()}",
+            f"cannot run as {who}: only root can, and supervisord runs as uid {os.geteuid()}",
             permanent=True,
         )
-    if entry.pw_gid == 0:
-        raise SpawnError(
-            f"cannot run as user {user}: its primary group is root's (gid 0)", permanent=True
-        )
+    if gid == 0 and entry.pw_uid != 0:
+        raise SpawnError(f"cannot run as {who}: its group would be root's (gid 0)", permanent=True)
     return Identity(
         uid=entry.pw_uid,
-        gid=entry.pw_gid,
-        groups=tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)),
+        gid=gid,
+        groups=tuple(os.getgrouplist(entry.pw_name, gid)),
         login=Login(name=entry.pw_name, home=entry.pw_dir, shell=entry.pw_shell),
     )
+
+
+def _gid_of(group: str) -> int:
+    try:
+        return int(group) if group.isascii() and group.isdigit() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise SpawnError(f"no such group: {group}", permanent=True) from None
 
 
 def _entry_of(user: str) -> pwd.struct_passwd:

@@ -26,11 +26,11 @@ def open_daemon_log(path: str) -> int:
 
 def open_program_log(program: Program, path: str) -> int:
     """Open the log of a program. Raises LocalError."""
-    identity = identity_of(program.user)
+    identity = identity_of(program.user, program.group)
     believed = owners() | ({identity.uid} if identity else frozenset())
     try:
         return open_regular(path, FLAGS, MODE, owners=owners())
     except UnsafePath:
-        if identity is None:
+        if identity is None or identity.uid == 0:
             raise
     return open_as(identity.uid, identity.gid, identity.groups, path, FLAGS, MODE, owners=believed)

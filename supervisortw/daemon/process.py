@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -22,8 +21,9 @@ from twisted.python.failure import Failure
 
 from supervisortw.core import lifecycle
 from supervisortw.core.lifecycle import Effect, Event, Life
-from supervisortw.core.model import Program
+from supervisortw.core.model import Program, StopScope
 from supervisortw.core.restart import Moment, is_expected, too_many_restarts
+from supervisortw.core.signals import signal_name
 from supervisortw.core.states import ALIVE, UNSETTLED, State
 from supervisortw.core.status import Outcome, ProgramStatus, Result
 from supervisortw.core.text import seconds
@@ -232,15 +232,20 @@ class ManagedProcess:
     def _carry_out(self, effect: Effect) -> None:
         if isinstance(effect, lifecycle.Spawn):
             self._spawn()
-        elif isinstance(effect, lifecycle.Terminate):
-            self._sessions.signal(self._sid, signal.SIGTERM)
-        elif isinstance(effect, lifecycle.Kill):
-            self._sessions.signal(self._sid, signal.SIGKILL)
+        elif isinstance(effect, lifecycle.Signal):
+            self._signal_all(effect.number)
         elif isinstance(effect, lifecycle.SetTimer):
             self._cancel_timer()
             self._timer = self._clock.callLater(effect.seconds, self._timed_out)
         else:
             self._cancel_timer()
+
+    def _signal_all(self, number: int) -> None:
+        """Signal whatever the stop is for."""
+        if self.program.stop_scope is StopScope.SESSION:
+            self._sessions.signal(self._sid, number)
+        else:
+            self.signal(number)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -277,8 +282,9 @@ class ManagedProcess:
         self.pid = 0
         # A stop is over when the whole session is empty; otherwise only the group has to be, which
         # costs no walk through all processes of the machine.
-        stopping = self.life.state is State.STOPPING
-        others_left = stopping or self._sessions.has_others(self._sid)
+        others_left = self.program.stop_scope is StopScope.SESSION and (
+            self.life.state is State.STOPPING or self._sessions.has_others(self._sid)
+        )
         self.handle(lifecycle.Exited(code, uptime, others_left, self._moment()))
         if others_left:
             self._sessions.when_empty(self._sid, self._emptied)
@@ -329,11 +335,3 @@ class _Protocol(ProcessProtocol):
         dumped = ended.status is not None and os.WCOREDUMP(ended.status)
         code = None if ended.signal is not None else ended.exitCode
         self._exited(code, ended.signal, dumped)
-
-
-def signal_name(number: int) -> str:
-    """Return ``SIGTERM`` for 15; a number without a name stands for itself."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

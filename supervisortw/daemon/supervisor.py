@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from supervisortw.core.environment import build
 from supervisortw.core.model import Configuration, Program
 from supervisortw.core.plan import Plan, ProgramStep, Step, plan
 from supervisortw.core.selection import select, unknown_name
+from supervisortw.core.signals import signal_number
 from supervisortw.core.status import (
     DaemonStatus,
     LogPiece,
@@ -26,6 +26,7 @@ from supervisortw.core.status import (
     ReloadAnswer,
     Result,
 )
+from supervisortw.daemon.envfiles import read_all
 from supervisortw.daemon.events import EventBus
 from supervisortw.daemon.identity import identity_of
 from supervisortw.daemon.output import Output
@@ -124,7 +125,10 @@ class Supervisor:
 
     async def signal(self, signame: str, names: Sequence[str]) -> list[Outcome]:
         """Send a signal to the main process of each program. Raises Refused for an unknown signal."""
-        number = signal_number(signame)
+        try:
+            number = signal_number(signame)
+        except ValueError as error:
+            raise Refused(str(error)) from None
         chosen, unknown = self._select(names)
         return [self._processes[name].signal(number) for name in chosen] + unknown
 
@@ -181,11 +185,11 @@ class Supervisor:
     @contextmanager
     def _prepare(self, program: Program) -> Iterator[SpawnRequest]:
         """Make everything ready for a process of ``program``. Raises SpawnError."""
-        identity = identity_of(program.user)
+        identity = identity_of(program.user, program.group)
+        login = identity.login if identity else None
+        given = read_all(program.environment_files)
         directory = _working_directory()
-        environment, withheld = build(
-            program, self._around.environment, identity.login if identity else None
-        )
+        environment, withheld = build(program, self._around.environment, login, given)
         if withheld and program.name not in self._withheld_told:
             self._withheld_told.add(program.name)
             log.info(
@@ -201,7 +205,7 @@ class Supervisor:
                 environment=environment,
                 output=writer,
                 identity=identity,
-                umask=settings.umask,
+                umask=settings.umask if program.umask is None else program.umask,
                 directory=directory,
             )
         finally:
@@ -324,17 +328,6 @@ def _working_directory() -> str:
     except OSError as error:
         reason = f"the working directory of supervisord is gone: {error.strerror}"
         raise SpawnError(reason, permanent=True) from None
-
-
-def signal_number(name: str) -> int:
-    """Return the number of a signal given as ``HUP``, ``SIGHUP``, ``hup`` or ``1``. Raises Refused."""
-    text = name.upper().removeprefix("SIG")
-    if text.isascii() and text.isdigit() and 0 < int(text) < signal.NSIG:
-        return int(text)
-    try:
-        return signal.Signals[f"SIG{text}"].value
-    except KeyError:
-        raise Refused(f"no such signal: {name}") from None
 
 
 def _in_order(todo: Plan, new: Configuration) -> list[ProgramStep]:

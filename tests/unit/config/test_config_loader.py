@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from signal import SIGTERM
 
 import pytest
 from config_fixture_types import Complain, Load, Write
@@ -15,6 +16,7 @@ from supervisortw.core.model import (
     ClientSettings,
     Program,
     Settings,
+    StopStep,
     TcpAddress,
     UnixAddress,
 )
@@ -157,7 +159,7 @@ def test_every_key(load: Load) -> None:
             forever=False,
             start_seconds=0.5,
             start_retries=0,
-            stop_wait_seconds=0.0,
+            stop_steps=(StopStep(signal=SIGTERM, wait=0.0),),
             pass_environment=("A", "B", "C_*", "D"),
         ),
         Program(
@@ -169,7 +171,7 @@ def test_every_key(load: Load) -> None:
             forever=True,
             start_seconds=2.0,
             start_retries=7,
-            stop_wait_seconds=20.0,
+            stop_steps=(StopStep(signal=SIGTERM, wait=20.0),),
             pass_environment=("A", "B", "C_*"),
         ),
     ]
@@ -189,7 +191,7 @@ def test_stop_wait_seconds(load: Load, daemon: str, program: str, seconds: float
     found = load(
         f"<supervisord>\n{daemon}\n<program web>\ncommand x\n{program}\n</program>\n</supervisord>\n"
     )
-    assert found.programs["web"].stop_wait_seconds == seconds
+    assert found.programs["web"].stop_steps == (StopStep(signal=SIGTERM, wait=seconds),)
 
 
 @pytest.mark.parametrize("command", ["run x", "/usr/bin/run x", "'./a b' x", "bin/../run x"])
@@ -309,7 +311,7 @@ def test_the_command_line_wins(load: Load, tmp_path: Path, monkeypatch: pytest.M
     assert own.logfile == f"{elsewhere}/$x"
     assert own.pidfile == f"{tmp_path}/pid"
     assert found.programs["web"].backoff_limit == 5
-    assert found.programs["web"].stop_wait_seconds == 5.0
+    assert found.programs["web"].stop_steps[0].wait == 5.0
 
 
 def test_problems_of_the_command_line(write: Write) -> None:

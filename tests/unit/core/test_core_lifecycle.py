@@ -12,21 +12,21 @@ from supervisortw.core.lifecycle import (
     CancelTimer,
     Event,
     Exited,
-    Kill,
     Life,
     RestartAsked,
     SessionEmptied,
     SetTimer,
+    Signal,
     Spawn,
     Spawned,
     SpawnFailed,
     StartAsked,
     StopAsked,
-    Terminate,
     TimedOut,
     step,
 )
-from supervisortw.core.model import AutoRestart, Program
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.model import AutoRestart, Program, StopStep
 from supervisortw.core.restart import MOST_DOUBLINGS, Moment, Tally
 from supervisortw.core.states import ALIVE, State
 from supervisortw.errors import InvalidTransition
@@ -46,6 +46,7 @@ POLICIES = [
         {"auto_restart": AutoRestart.UNEXPECTED},
         {"auto_restart": AutoRestart.NEVER},
         {"auto_restart": AutoRestart.NEVER, "forever": True},
+        {"stop_steps": (StopStep(signal=2, wait=5.0), StopStep(signal=15, wait=10.0))},
         {"restart_limit": 2},
         {"restart_limit": 1, "restart_delay": 0.0},
     )
@@ -102,7 +103,7 @@ class World:
                 world = replace(world, timer=True)
             elif isinstance(effect, CancelTimer):
                 world = replace(world, timer=False)
-            elif isinstance(effect, (Terminate, Kill)):
+            elif isinstance(effect, Signal):
                 assert world.anything_alive
         return world
 
@@ -122,7 +123,7 @@ def reachable(program: Program) -> dict[World, set[World]]:
 @pytest.mark.parametrize("program", POLICIES, ids=str)
 def test_every_reachable_world_is_consistent(program: Program) -> None:
     worlds = reachable(program)
-    assert len(worlds) < 400
+    assert len(worlds) < 1000
     for world in worlds:
         life = world.life
         assert (life.state in ALIVE) == (world.anything_alive or world.asked_to_spawn), world
@@ -293,4 +294,24 @@ def test_what_a_dead_leader_leaves_behind_is_stopped_before_the_next_start() -> 
     events = (StartAsked(), Spawned(), TimedOut(), Exited(1, 60.0, others_left=True))
     states, timers = live(PROGRAM, *events, TimedOut(), SessionEmptied())
     assert states[-3:] == [State.STOPPING, State.STOPPING, State.STARTING]
-    assert timers == [1.0, PROGRAM.stop_wait_seconds, 1.0]
+    assert timers == [1.0, PROGRAM.stop_steps[0].wait, 1.0]
+
+
+def test_a_stop_takes_its_steps_and_ends_with_kill_again_and_again() -> None:
+    steps = (StopStep(signal=2, wait=5.0), StopStep(signal=15, wait=7.0))
+    program = replace(PROGRAM, stop_steps=steps)
+    life, _ = step(Life(state=State.RUNNING, wanted=True), program, StopAsked())
+    _, first = step(Life(state=State.RUNNING, wanted=True), program, StopAsked())
+    taken = [first]
+    for _ in range(4):
+        life, effects = step(life, program, TimedOut())
+        taken.append(effects)
+    repeat = LIMITS.kill_repeat_seconds
+    assert taken == [
+        (Signal(2), SetTimer(5.0)),
+        (Signal(15), SetTimer(7.0)),
+        (Signal(9), SetTimer(repeat)),
+        (Signal(9), SetTimer(repeat)),
+        (Signal(9), SetTimer(repeat)),
+    ]
+    assert life.state is State.STOPPING

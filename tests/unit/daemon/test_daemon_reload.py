@@ -101,8 +101,8 @@ class TestRowsOfThePlan:
 
     def test_what_the_process_does_not_see_is_changed_in_place(self) -> None:
         daemon = booted(WEB)
-        result = reload(daemon, replace(WEB, priority=5, stop_wait_seconds=3.0))
-        expected = "web: updated in place (priority, stop-wait-seconds changed)"
+        result = reload(daemon, replace(WEB, priority=5, start_seconds=3.0))
+        expected = "web: updated in place (priority, start-seconds changed)"
         assert result.lines == (expected,)
         assert result.outcomes == ()
         assert daemon.spawner.started == ["web"]
