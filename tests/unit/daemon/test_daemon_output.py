@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -266,12 +267,13 @@ class TestTail:
 @settings(max_examples=60)
 @given(st.text("ab\n", max_size=40), st.integers(0, 12))
 def test_tail_gives_the_last_lines_of_anything(text: str, lines: int) -> None:
-    number = os.memfd_create("log") if hasattr(os, "memfd_create") else os.open("/tmp", FLAGS)
-    os.write(number, text.encode())
-    file = LogFile("log", lambda: number, FakeReaders())
     expected = "".join(text.splitlines(keepends=True)[-lines:]) if lines else ""
-    assert file.tail(lines).data == expected.encode()
-    file.close()
+    with tempfile.TemporaryFile() as file:
+        file.write(text.encode())
+        file.flush()
+        log = LogFile("log", lambda: os.dup(file.fileno()), FakeReaders())
+        assert log.tail(lines).data == expected.encode()
+        log.close()
 
 
 class TestRead:
@@ -353,7 +355,7 @@ class TestClearAndReopen:
         log.write(b"three\n")
         assert Path(f"{log.path}.1").read_bytes() == b"one\ntwo\n"
         assert log.text == b"three\n"
-        assert not is_open(log.opened[0]) or log.opened[0] == log.opened[1]
+        assert not is_open(log.opened[0])
 
     def test_a_pipe_of_before_writes_to_the_new_file(self, log: Log) -> None:
         writer = log.file.writer()
@@ -445,14 +447,14 @@ class TestPassedOn:
     def test_a_fifo_without_a_reader_is_not_waited_for(self, tmp_path: Path) -> None:
         fifo = tmp_path / "fifo"
         os.mkfifo(fifo)
-        with pytest.raises(SpawnError, match="log not writable: .*fifo: ") as caught:
+        with pytest.raises(SpawnError, match=r"log not writable: .*fifo: ") as caught:
             output(str(fifo)).writer()
         assert caught.value.permanent
 
     def test_a_link_to_a_device_is_not_followed(self, tmp_path: Path) -> None:
         link = tmp_path / "link"
         link.symlink_to("/dev/null")
-        with pytest.raises(SpawnError, match="log not writable: .*link: "):
+        with pytest.raises(SpawnError, match=r"log not writable: .*link: "):
             output(str(link)).writer()
 
     def test_what_cannot_be_opened_means_no_process(self) -> None:
