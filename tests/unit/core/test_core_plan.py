@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisortw.core.model import Program, Settings
-from supervisortw.core.plan import APPLIED_AT_ONCE, FOR_THE_START_ONLY, SEEN_BY_THE_PROCESS, plan
+from supervisortw.core.plan import (
+    APPLIED_AT_ONCE,
+    FOR_THE_START_ONLY,
+    OTHER_SPELLINGS,
+    SEEN_BY_THE_PROCESS,
+    plan,
+)
 
 WEB, API, DB = program("web"), program("api"), program("db", auto_start=False)
 EVERYTHING = {"web", "api", "db"}
@@ -69,7 +75,7 @@ def test_renamed_is_removed_and_added() -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_changed_key_of_what_is_up(key: str) -> None:
-    spelt = key.replace("_", "-")
+    spelt = OTHER_SPELLINGS.get(key, key).replace("_", "-")
     step = "to be restarted" if key in SEEN_BY_THE_PROCESS else "updated in place"
     assert lines([WEB], [changed(WEB, key)]) == (f"web: {step} ({spelt} changed)",)
 

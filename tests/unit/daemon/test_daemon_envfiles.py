@@ -27,7 +27,7 @@ def test_later_files_win(tmp_path: Path) -> None:
 def test_a_file_with_a_minus_may_be_missing(tmp_path: Path) -> None:
     there = write(tmp_path / "there", b"A=1")
     assert read_all([f"-{tmp_path}/missing", f"-{there}"]) == {"A": "1"}
-    with pytest.raises(SpawnError, match="environment-file: .*missing.* does not exist") as caught:
+    with pytest.raises(SpawnError, match=r"environment-file: .*missing.* does not exist") as caught:
         read_all([f"{tmp_path}/missing"])
     assert caught.value.permanent
 

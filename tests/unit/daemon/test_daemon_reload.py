@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from signal import SIGTERM
 
 import pytest
 from fakes.asking import Asked, answer
@@ -10,12 +11,13 @@ from fakes.daemon import SETTINGS, FakeDaemon, configuration, program
 from fakes.logged import log_lines
 from twisted.internet.defer import Deferred
 
-from supervisortw.core.model import Program
+from supervisortw.core.model import Program, StopStep
 from supervisortw.core.states import State
 from supervisortw.core.status import Outcome, ReloadAnswer, Result
 from supervisortw.errors import ConfigError, Problem, Refused
 
 WEB = program("web")
+SOON = (StopStep(signal=SIGTERM, wait=3.0),)
 
 
 def booted(*programs: Program, **keys: object) -> FakeDaemon:
@@ -101,8 +103,8 @@ class TestRowsOfThePlan:
 
     def test_what_the_process_does_not_see_is_changed_in_place(self) -> None:
         daemon = booted(WEB)
-        result = reload(daemon, replace(WEB, priority=5, start_seconds=3.0))
-        expected = "web: updated in place (priority, start-seconds changed)"
+        result = reload(daemon, replace(WEB, priority=5, stop_steps=SOON))
+        expected = "web: updated in place (priority, stop-signal changed)"
         assert result.lines == (expected,)
         assert result.outcomes == ()
         assert daemon.spawner.started == ["web"]
