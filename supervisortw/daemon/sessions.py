@@ -16,6 +16,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from supervisortw.daemon.spawn import PidfdWatcher
 from supervisortw.interfaces import Cancel, Clock
@@ -65,6 +66,7 @@ class PosixSessions:
             cancel()
 
     def _look_for(self, sid: int) -> None:
+        self._watched.pop(sid, None)
         if sid in self._waiting:
             self._to_find.add(sid)
             self._sweep_soon()
@@ -80,7 +82,12 @@ class PosixSessions:
         to_find, self._to_find = self._to_find, set()
         found = self._find({sid for sid, _ in to_signal} | to_find)
         found.addCallback(self._found, to_signal, to_find)
-        found.addErrback(lambda failure: log.failure("cannot look for processes", failure))
+        found.addErrback(self._not_found, to_find)
+
+    def _not_found(self, failure: Failure, to_find: set[int]) -> None:
+        log.failure("cannot look for processes", failure)
+        for sid in to_find & self._waiting.keys():
+            self._watch_by_time(sid)
 
     def _found(self, members: Members, to_signal: list[tuple[int, int]], to_find: set[int]) -> None:
         for sid, number in to_signal:
@@ -111,7 +118,6 @@ class PosixSessions:
         def gone(pid: int) -> None:
             left.discard(pid)
             if not left:  # each of them may have made others meanwhile
-                self._watched.pop(sid, None)
                 self._look_for(sid)
 
         cancels = self._watched[sid] = []
@@ -121,7 +127,8 @@ class PosixSessions:
             except ProcessLookupError:
                 self._clock.callLater(0, gone, pid)
             except OSError:  # no descriptors left
-                cancels.clear()
+                for cancel in cancels:
+                    cancel()
                 self._watch_by_time(sid)
                 return
 
