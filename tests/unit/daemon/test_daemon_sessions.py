@@ -267,9 +267,9 @@ class TestWhenEmpty:
         kernel.add(102, group=102)
         bench.wait_for(100)
         bench.turn()
-        bench.clock.advance(LOOK_AGAIN_SECONDS)
-        assert (len(bench.asked), bench.emptied) == (1, [])
-        bench.turn()
+        bench.clock.advance(LOOK_AGAIN_SECONDS / 2)
+        assert len(bench.asked) == 1
+        bench.clock.advance(LOOK_AGAIN_SECONDS / 2)
         assert (len(bench.asked), bench.emptied) == (2, [])
         kernel.end(101, 102)
         bench.clock.advance(LOOK_AGAIN_SECONDS)
@@ -302,13 +302,14 @@ class TestWhenEmpty:
         def fail() -> None:
             raise KeyError("a mistake of ours")
 
-        bench.sessions.when_empty(100, fail)
-        bench.wait_for(200)
+        failing, other = {100, 200}  # in the order in which they are told
+        bench.sessions.when_empty(failing, fail)
+        bench.wait_for(other)
         with log_lines(LogLevel.error):
             bench.turn()
         bench.clock.advance(10)
         bench.turn()
-        assert bench.emptied == [200]
+        assert bench.emptied == [other]
 
 
 class TestCancel:
@@ -345,6 +346,19 @@ class TestCancel:
             cancel()
             bench.clock.advance(100)
             assert bench.emptied == []
+
+    def test_while_it_looks_again(self, kernel: Kernel) -> None:
+        bench = Bench(kernel, with_pidfds=False)
+        found: Deferred[dict[int, list[int]]] = Deferred()
+        bench.answers += [succeed({100: [101]}), found]
+        cancel = bench.wait_for(100)
+        bench.turn()
+        bench.clock.advance(LOOK_AGAIN_SECONDS)
+        assert len(bench.asked) == 2
+        cancel()
+        found.callback({})
+        bench.clock.advance(100)
+        assert bench.emptied == []
 
 
 class TestFinding:
