@@ -108,9 +108,10 @@ class LogFile:
         self._tell()
 
     def _drop(self, count: int, reason: str) -> None:
-        if not self._dropped:
+        first = not self._dropped
+        self._dropped += count  # before it is told: the log that this goes to may be this very file
+        if first:
             log.error("output is lost: {path}: {reason}", path=self.path, reason=reason)
-        self._dropped += count
 
     def tail(self, lines: int) -> LogPiece:
         """Return the last lines, found within the last LIMITS.tail_scan_bytes."""
