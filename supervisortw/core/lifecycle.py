@@ -41,7 +41,7 @@ class Life:
 
     ``tally`` is what the restart policy remembers of deaths. ``next`` is what follows once STOPPING
     is over, ``stop_step`` how far the stop has got, and ``delay`` how many seconds BACKOFF lasts;
-    they mean nothing in other states.
+    ``spawned`` is whether a STARTING program has its process yet. They mean nothing in other states.
     """
 
     state: State = State.STOPPED
@@ -50,6 +50,7 @@ class Life:
     next: State = State.STOPPED
     delay: float = 0.0
     stop_step: int = 0
+    spawned: bool = False
 
 
 # Events.
@@ -124,7 +125,12 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Start the process; the answer is Spawned or SpawnFailed."""
+    """Start the process as soon as there is time; the answer is Spawned or SpawnFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelSpawn:
+    """Do not start the process that a Spawn asked for; there is none yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,7 @@ class CancelTimer:
     """Forget the timer."""
 
 
-Effect = Spawn | Signal | SetTimer | CancelTimer
+Effect = Spawn | CancelSpawn | Signal | SetTimer | CancelTimer
 Step = tuple[Life, tuple[Effect, ...]]
 
 
@@ -165,14 +171,12 @@ Cell = Callable[[Life, Program, "Event"], Step]
 
 
 def _start(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, state=State.STARTING, wanted=True, tally=Tally()), (
-        CancelTimer(),
-        Spawn(),
-    )
+    wanted = replace(life, state=State.STARTING, wanted=True, tally=Tally(), spawned=False)
+    return wanted, (CancelTimer(), Spawn())
 
 
 def _again(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, state=State.STARTING), (Spawn(),)
+    return replace(life, state=State.STARTING, spawned=False), (Spawn(),)
 
 
 def _want_up(life: Life, program: Program, event: Event) -> Step:
@@ -210,9 +214,23 @@ def _escalate(life: Life, program: Program, event: Event) -> Step:
 
 
 def _spawned(life: Life, program: Program, event: Event) -> Step:
+    life = replace(life, spawned=True)
     if program.start_seconds <= 0:
         return replace(life, state=State.RUNNING), ()
     return life, (SetTimer(program.start_seconds),)
+
+
+def _stop_starting(life: Life, program: Program, event: Event) -> Step:
+    if life.spawned:
+        return _stop(life, program, event)
+    stopped = replace(life, state=State.STOPPED, wanted=False, tally=Tally())
+    return stopped, (CancelSpawn(),)
+
+
+def _restart_starting(life: Life, program: Program, event: Event) -> Step:
+    if life.spawned:
+        return _stop_to_start(life, program, event)
+    return replace(life, wanted=True, tally=Tally()), ()
 
 
 def _up(life: Life, program: Program, event: Event) -> Step:
@@ -262,7 +280,7 @@ def _stop_by(life: Life, program: Program) -> Step:
 
 def _go_on(life: Life) -> Step:
     """Nothing is left of the last process: do what ``life.next`` says."""
-    after = replace(life, state=life.next)
+    after = replace(life, state=life.next, spawned=False)
     if after.state is State.STARTING:
         return after, (CancelTimer(), Spawn())
     if after.state is State.BACKOFF:
@@ -279,8 +297,8 @@ TABLE: dict[tuple[State, type[Event]], Cell] = {
     (State.STARTING, TimedOut): _up,
     (State.STARTING, Exited): _died,
     (State.STARTING, StartAsked): _want_up,
-    (State.STARTING, RestartAsked): _stop_to_start,
-    (State.STARTING, StopAsked): _stop,
+    (State.STARTING, RestartAsked): _restart_starting,
+    (State.STARTING, StopAsked): _stop_starting,
     (State.RUNNING, Exited): _died,
     (State.RUNNING, StartAsked): _want_up,
     (State.RUNNING, RestartAsked): _stop_to_start,

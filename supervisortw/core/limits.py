@@ -52,6 +52,7 @@ class Limits:
     tail_lines: int = 15
 
     # Processes.
+    turn_seconds: float = 0.004  # of starting programs, before everybody else has their turn
     environment_file_bytes: int = 64 * 1024
     kill_repeat_seconds: float = 1.0
 

@@ -28,8 +28,9 @@ from supervisortw.core.states import ALIVE, UNSETTLED, State
 from supervisortw.core.status import Outcome, ProgramStatus, Result
 from supervisortw.core.text import seconds
 from supervisortw.daemon.events import EventBus, StateChanged
+from supervisortw.daemon.turns import Turns
 from supervisortw.errors import SpawnError
-from supervisortw.interfaces import Clock, Sessions, Spawner, SpawnRequest, Timer
+from supervisortw.interfaces import Cancel, Clock, Sessions, Spawner, SpawnRequest, Timer
 
 # Makes the request for a program's next process; what it opened for it is closed at the end of the
 # context, whether or not the process was made. Raises SpawnError.
@@ -68,6 +69,7 @@ class ManagedProcess:
         prepare: Prepare,
         bus: EventBus,
         random: Callable[[], float] = random.random,
+        turns: Turns | None = None,
     ) -> None:
         self.program = program
         self.life = Life()
@@ -78,6 +80,8 @@ class ManagedProcess:
         self._prepare = prepare
         self._bus = bus
         self._random = random
+        self._turns = turns or Turns(clock)
+        self._cancel_spawn: Cancel = _nothing
         self._transport: IProcessTransport | None = None
         self._sid = 0
         self._started = 0.0
@@ -231,7 +235,9 @@ class ManagedProcess:
 
     def _carry_out(self, effect: Effect) -> None:
         if isinstance(effect, lifecycle.Spawn):
-            self._spawn()
+            self._cancel_spawn = self._turns.take(self._spawn)
+        elif isinstance(effect, lifecycle.CancelSpawn):
+            self._cancel_spawn()
         elif isinstance(effect, lifecycle.Signal):
             self._signal_all(effect.number)
         elif isinstance(effect, lifecycle.SetTimer):
@@ -319,6 +325,10 @@ class ManagedProcess:
                 f"{self.program.restart_limit} restarts in {seconds(self.program.restart_period)}"
             )
         return f"{tally.quick_deaths} deaths too quickly"
+
+
+def _nothing() -> None:
+    pass
 
 
 class _Protocol(ProcessProtocol):

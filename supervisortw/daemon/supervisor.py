@@ -31,6 +31,7 @@ from supervisortw.daemon.events import EventBus
 from supervisortw.daemon.identity import identity_of
 from supervisortw.daemon.output import Output
 from supervisortw.daemon.process import ManagedProcess
+from supervisortw.daemon.turns import Turns
 from supervisortw.errors import ConfigError, LocalError, Refused, SpawnError
 from supervisortw.interfaces import Cancel, Clock, Sessions, Spawner, SpawnRequest
 
@@ -73,6 +74,7 @@ class Supervisor:
         self._processes: dict[str, ManagedProcess] = {}
         self._outputs: dict[str, Output] = {}
         self._withheld_told: set[str] = set()
+        self._turns = Turns(surroundings.clock)
         self._born = surroundings.clock.seconds()
         self._shutdown: Deferred[list[Outcome]] | None = None
         self._reloading = DeferredLock()
@@ -179,6 +181,7 @@ class Supervisor:
             prepare=self._prepare,
             bus=self._around.bus,
             random=self._around.random,
+            turns=self._turns,
         )
         return process
 

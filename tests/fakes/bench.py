@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fakes.asking import Asked
@@ -20,6 +20,14 @@ from supervisortw.daemon.events import EventBus
 from supervisortw.daemon.process import ManagedProcess
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import SpawnRequest
+
+
+class AtOnce:
+    """Turns that never have to wait."""
+
+    def take(self, act: Callable[[], None]) -> Callable[[], None]:
+        act()
+        return lambda: None
 
 
 class Bench:
@@ -47,6 +55,7 @@ class Bench:
             prepare=self._prepare,
             bus=bus,
             random=lambda: 0.5,
+            turns=AtOnce(),
         )
 
     @contextmanager
