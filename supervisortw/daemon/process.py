@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from supervisortw.core import lifecycle
@@ -31,6 +32,8 @@ from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.turns import Turns
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import Cancel, Clock, Sessions, Spawner, SpawnRequest, Timer
+
+log = Logger(namespace="supervisor")
 
 # Makes the request for a program's next process; what it opened for it is closed at the end of the
 # context, whether or not the process was made. Raises SpawnError.
@@ -279,6 +282,7 @@ class ManagedProcess:
         assert pid is not None
         self.pid = self._sid = pid
         self._started = self._clock.seconds()
+        log.info("{name}: started, pid {pid}", name=self.program.name, pid=pid)
         self.handle(lifecycle.Spawned())
 
     def _exited(self, code: int | None, number: int | None, core: bool) -> None:
