@@ -59,7 +59,11 @@ class ControlSocket:
                 self.warnings += (f"{self.path}: everybody can make files in {where}",)
             _make_way(self.path, peer_pid)
             self._port = self._bind()
-        _change_owner(self.path, self._settings.socket_chown)
+        try:
+            _change_owner(self.path, self._settings.socket_chown)
+        except LocalError:
+            self.stop()
+            raise
 
     def _bind(self) -> _Port:
         mode = self._settings.socket_mode
@@ -146,16 +150,22 @@ def _change_owner(path: str, chown: tuple[str, str | None] | None) -> None:
         return
     user, group = chown
     try:
-        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
-    except KeyError:
+        entry = pwd.getpwuid(int(user)) if _is_number(user) else pwd.getpwnam(user)
+    except (KeyError, OverflowError):
         raise LocalError(f"socket-chown: no such user: {user}") from None
     gid = entry.pw_gid
     if group is not None:
         try:
-            gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+            gid = int(group) if _is_number(group) else grp.getgrnam(group).gr_gid
         except KeyError:
             raise LocalError(f"socket-chown: no such group: {group}") from None
     try:
         os.chown(path, entry.pw_uid, gid, follow_symlinks=False)
     except OSError as error:
         raise LocalError(f"socket-chown: {path}: {error.strerror}") from None
+    except OverflowError:
+        raise LocalError(f"socket-chown: no such group: {group}") from None
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit()
