@@ -13,6 +13,9 @@ from pathlib import Path
 # Accounts that nearly every machine has. Not nobody: that one stands for no identity at all.
 ORDINARY = ("games", "daemon")
 
+# The one privilege to read files in directories that are closed to others.
+READING = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -22,6 +25,11 @@ class Account:
     uid: int
     gid: int
     prefix: tuple[str, ...] = ()
+
+    @property
+    def unaided(self) -> bool:
+        """True if they can run the Python of the tests without a privilege."""
+        return not set(self.prefix) & set(READING)
 
     def command(self, words: Sequence[str | os.PathLike[str]]) -> list[str]:
         """Return the command line that runs ``words`` as this user."""
@@ -39,6 +47,13 @@ def ourselves() -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
+def root_who_can_help(other: Account) -> Account:
+    """Return root, such that what becomes ``other`` keeps the privilege that they need, if any."""
+    if other.unaided:
+        return ourselves()
+    return Account("root", 0, 0, ("setpriv", "--securebits=+no_setuid_fixup", *READING))
+
+
 def somebody(name: str) -> Account | None:
     """Return an ordinary user; needs root. None if they cannot run the Python of the tests.
 
@@ -52,13 +67,12 @@ def somebody(name: str) -> Account | None:
         f"--regid={entry.pw_gid}",
         "--clear-groups",
     ]
-    reading = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     # A child of it has to find its way, too.
     trial = (
         "import subprocess, sys;"
         "sys.exit(subprocess.call([sys.executable, '-I', '-c', 'import twisted']))"
     )
-    for prefix in (who, [*who, *reading]):
+    for prefix in (who, [*who, *READING]):
         tried = [*prefix, sys.executable, "-I", "-c", trial]
         if subprocess.run(tried, capture_output=True, cwd="/", check=False).returncode == 0:
             return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, tuple(prefix))

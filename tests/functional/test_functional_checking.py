@@ -185,3 +185,12 @@ def test_a_file_that_is_not_there_is_named(daemon: Daemon) -> None:
         assert done.returncode == 2
         assert done.stderr.startswith(f"{daemon.place}/no-such.conf: cannot be read: ")
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["web-1.example@x", "user", "directory", "program", "supervisord"])
+def test_a_program_can_have_any_name_that_does_not_stand_for_many(
+    daemon: Daemon, name: str
+) -> None:
+    daemon.write(f"<program {name}>\n  command sleep 1000\n</program>")
+    done = daemon.supervisord("--check")
+    assert (done.returncode, done.stderr) == (0, "")
