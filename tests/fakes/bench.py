@@ -30,6 +30,17 @@ class AtOnce:
         return lambda: None
 
 
+class Later:
+    """Turns that always make one wait."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def take(self, act: Callable[[], None]) -> Callable[[], None]:
+        call = self._clock.callLater(0, act)
+        return lambda: call.cancel() if call.active() else None
+
+
 class Bench:
     """A program called web, and everything that its ManagedProcess was given.
 
@@ -37,7 +48,7 @@ class Bench:
     next preparations, one each.
     """
 
-    def __init__(self, *, obedient: bool = False, **keys: object) -> None:
+    def __init__(self, *, obedient: bool = False, busy: bool = False, **keys: object) -> None:
         self.clock = Clock()
         self.spawner = FakeSpawner()
         self.sessions = FakeSessions(self.clock, self.spawner, obedient=obedient)
@@ -55,7 +66,7 @@ class Bench:
             prepare=self._prepare,
             bus=bus,
             random=lambda: 0.5,
-            turns=AtOnce(),
+            turns=Later(self.clock) if busy else AtOnce(),
         )
 
     @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from signal import SIGTERM
+from signal import SIGINT, SIGTERM
 
 from fakes.asking import Asked
 from fakes.bench import Bench
@@ -15,6 +15,8 @@ from supervisortw.core.states import UNSETTLED, State
 from supervisortw.core.status import Outcome
 
 UP = {State.STARTING, State.RUNNING}
+ONE_STEP = (StopStep(signal=SIGTERM, wait=5.0),)
+TWO_STEPS = (StopStep(signal=SIGINT, wait=1.0), StopStep(signal=SIGTERM, wait=5.0))
 DOWN = {State.STOPPED, State.EXITED, State.FATAL}
 
 
@@ -29,9 +31,11 @@ class OneProgram(RuleBasedStateMachine):
         start_retries=st.sampled_from([None, 0, 5]),
         restart_delay=st.sampled_from([1.0, 0.0]),
         restart_limit=st.sampled_from([None, 1]),
+        stop_steps=st.sampled_from([ONE_STEP, TWO_STEPS, ()]),
+        busy=st.booleans(),
     )
     def begin(self, **keys: object) -> None:
-        self.bench = Bench(stop_steps=(StopStep(signal=SIGTERM, wait=5.0),), **keys)
+        self.bench = Bench(**keys)
         self.asked: list[Asked[Outcome]] = []
 
     # Operators.
@@ -108,7 +112,7 @@ class OneProgram(RuleBasedStateMachine):
         bench = self.bench
         left = bool(bench.sessions.others)
         if bench.state in UP:
-            assert bench.process.up
+            assert bench.process.up is bench.process.life.spawned
         elif bench.state is not State.STOPPING:
             assert not bench.process.up
             assert not left
