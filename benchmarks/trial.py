@@ -1,0 +1,256 @@
+"""One life of one supervisor: it boots, and every step is measured on it in turn."""
+
+from __future__ import annotations
+
+import select
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from peers.base import Peer, Site
+from processes import (
+    Command,
+    Failed,
+    descendants,
+    end_everything,
+    pss_bytes,
+    targets,
+    wakeups_and_nanoseconds,
+)
+from starts import Starts
+from waiting import Deadline, TimedOut
+
+# Everybody counts a child that dies within a second of its start as broken.
+SETTLED_SECONDS = 3.0
+# A supervisor that polls needs so long for each kill that 30 of them would never end.
+KILLING_SECONDS = 45.0
+STATUS_CALLS = 3
+LOOK_AGAIN_SECONDS = 0.01  # rarely, to leave the processors to those who are measured
+GOLDEN = 0.6180339887
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every trial does."""
+
+    steps: tuple[str, ...]
+    timeout: float
+    idle: float
+    kills: int
+
+
+@dataclass
+class Result:
+    """What one trial found: figures by their keys, and by step why there is none."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+class Trial:
+    """Boots a peer in its site, takes the steps, and ends it."""
+
+    def __init__(self, peer: Peer, site: Site, plan: Plan) -> None:
+        self._peer = peer
+        self._site = site
+        self._plan = plan
+        self._result = Result()
+        self._values = self._result.values
+
+    def run(self) -> Result:
+        """Take all steps; a failure of one of them is noted, and the rest goes on if it can."""
+        self._starts = Starts(self._site.fifo)
+        try:
+            self._peer.prepare(self._site)
+            output = self._site.directory / "daemon.out"
+            self._daemon = Command(self._peer.daemon(self._site), self._site.directory, output)
+            try:
+                self._take_steps()
+            finally:
+                self._daemon.close()
+        finally:
+            end_everything()
+            self._starts.close()
+        return self._result
+
+    def _take_steps(self) -> None:
+        methods: dict[str, Callable[[], None]] = {
+            "boot": self._boot,
+            "memory": self._memory,
+            "idle": self._idle,
+            "status": self._status,
+            "restart": self._restart,
+            "killed": self._killed,
+            "stop": self._stop,
+            "start": self._start,
+        }
+        broken = ""
+        for step in self._plan.steps:
+            if broken:
+                self._result.failures[step] = broken
+                continue
+            try:
+                methods[step]()
+            except (TimedOut, Failed) as error:
+                self._result.failures[step] = str(error)
+                if self._daemon.has_ended():
+                    broken = f"the daemon ended: {self._daemon.last_words()}"
+                elif step in ("boot", "stop"):
+                    broken = f"not reached: {step} failed"
+                if broken and step == "boot":
+                    self._result.failures[step] += f" ({self._daemon.last_words()})"
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._plan.timeout)
+
+    # The steps.
+
+    def _boot(self) -> None:
+        since = self._daemon.began
+        last = self._all_started(self._site.names, since, self._deadline())
+        first = min(start.at for start in self._starts.latest.values())
+        self._values["boot"] = seconds(last - since)
+        if last > first:
+            self._values["rate"] = (len(self._site.names) - 1) / seconds(last - first)
+
+    def _memory(self) -> None:
+        self._settle()
+        own = self._own_processes()
+        self._values["processes"] = len(own)
+        self._values["memory"] = pss_bytes(own) / 2**20
+
+    def _idle(self) -> None:
+        self._settle()
+        try:
+            before = wakeups_and_nanoseconds(self._own_processes())
+            time.sleep(self._plan.idle)
+            after = wakeups_and_nanoseconds(self._own_processes())
+        except OSError as error:
+            raise Failed(f"cannot read /proc: {error.strerror}") from None
+        self._values["idle-wakeups"] = after[0] - before[0]
+        self._values["idle-cpu"] = (after[1] - before[1]) / 1e6
+
+    def _status(self) -> None:
+        self._settle()
+        times = []
+        for _ in range(STATUS_CALLS):
+            with self._client("status") as client:
+                times.append(seconds(client.wait(self._deadline()) - client.began))
+                client.check()
+                up = client.printed().count(self._peer.word_for_up)
+            if up != len(self._site.names):
+                raise Failed(f"status tells that {up} of {len(self._site.names)} are up")
+        self._values["status"] = statistics.median(times)
+
+    def _restart(self) -> None:
+        self._settle()
+        names = self._site.names
+        stride = max(1, len(names) // self._plan.kills)
+        times: list[float] = []
+        give_up = time.monotonic() + KILLING_SECONDS
+        for number in range(self._plan.kills):
+            if times and time.monotonic() > give_up:
+                break
+            name = names[number * stride % len(names)]
+            self._settle(name)
+            # Whoever looks once a second must not be met always at the same moment of it.
+            longest = max(times, default=1.0)
+            time.sleep(0.02 + (number * GOLDEN % 1) * 2 * min(longest, 5.0))
+            self._starts.collect()
+            with targets([self._starts.latest[name].pid], self._site.child) as (target,):
+                since = time.monotonic_ns()
+                target.kill()
+            times.append(seconds(self._all_started([name], since, self._deadline()) - since))
+        self._values["kills"] = len(times)
+        self._values["restart"] = statistics.median(times) * 1000
+        self._values["restart-max"] = max(times) * 1000
+
+    def _killed(self) -> None:
+        self._settle()
+        pids = [self._starts.latest[name].pid for name in self._site.names]
+        with targets(pids, self._site.child) as held:
+            since = time.monotonic_ns()
+            for target in held:
+                target.kill()
+        last = self._all_started(self._site.names, since, self._deadline())
+        self._values["killed"] = seconds(last - since)
+
+    def _stop(self) -> None:
+        self._settle()
+        deadline = self._deadline()
+        self._starts.let_go()
+        try:
+            with self._client("stop") as client:
+                gone, answered = self._wait_for_both(client, deadline)
+                client.check()
+        finally:
+            self._starts.hold()
+        self._values["stop"] = seconds(gone - client.began)
+        self._values["stop-answer"] = seconds(answered - client.began)
+
+    def _start(self) -> None:
+        deadline = self._deadline()
+        with self._client("start") as client:
+            answered = client.wait(deadline)
+            client.check()
+            last = self._all_started(self._site.names, client.began, deadline)
+        self._values["start"] = seconds(last - client.began)
+        self._values["start-answer"] = seconds(answered - client.began)
+
+    # What the steps need.
+
+    @contextmanager
+    def _client(self, action: str) -> Iterator[Command]:
+        command = self._peer.client(self._site, action)
+        client = Command(command, self._site.directory, self._site.directory / f"{action}.out")
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def _wait_for_both(self, client: Command, deadline: Deadline) -> tuple[int, int]:
+        """Return when the last child was gone, and when the client was done."""
+        poll = select.poll()
+        poll.register(self._starts, select.POLLIN)
+        poll.register(client, select.POLLIN)
+        gone = answered = 0
+        while not (gone and answered):
+            for descriptor, _ in poll.poll(deadline.left() * 1000):
+                if descriptor == client.fileno():
+                    answered = time.monotonic_ns()
+                    poll.unregister(client)
+                elif not self._starts.collect():
+                    gone = time.monotonic_ns()
+                    poll.unregister(self._starts)
+        return gone, answered
+
+    def _all_started(self, names: Sequence[str], since: int, deadline: Deadline) -> int:
+        """Wait until all of them have started after ``since``; return when the last one did."""
+        while (last := self._starts.last_start(names, since)) is None:
+            if self._daemon.has_ended():
+                raise Failed("the daemon ended")
+            time.sleep(min(LOOK_AGAIN_SECONDS, deadline.left()))
+        return last
+
+    def _settle(self, *names: str) -> None:
+        """Wait until all children, or the named ones, have been there for a while."""
+        deadline = Deadline(self._plan.timeout + SETTLED_SECONDS)
+        while True:
+            self._starts.collect()
+            last = max(self._starts.latest[name].at for name in names or self._site.names)
+            left = SETTLED_SECONDS - seconds(time.monotonic_ns() - last)
+            if left <= 0:
+                return
+            time.sleep(min(left, deadline.left()))
+
+    def _own_processes(self) -> list[int]:
+        self._starts.collect()
+        children = {start.pid for start in self._starts.latest.values()}
+        return [self._daemon.pid, *(p for p in descendants(self._daemon.pid) if p not in children)]
+
+
+def seconds(nanoseconds: int) -> float:
+    """Return nanoseconds as seconds."""
+    return nanoseconds / 1e9
