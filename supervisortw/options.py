@@ -44,9 +44,8 @@ class Options:
             arguments.append("-n")
         if self.strict:
             arguments.append("--strict")
-        for short, _, key, _, _ in KEYS:
-            for value in self.overrides.get(key, ()):
-                arguments += [short, value]
+        for _, option, key, _, _ in KEYS:
+            arguments += [f"{option}={value}" for value in self.overrides.get(key, ())]
         if "forever" in self.overrides:
             arguments.append("-f")
         return arguments
