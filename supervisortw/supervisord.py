@@ -119,8 +119,8 @@ def _user_to_become(name: str | None) -> pwd.struct_passwd | None:
     if name is None:
         return None
     try:
-        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
-    except KeyError:
+        entry = pwd.getpwuid(int(name)) if name.isascii() and name.isdigit() else pwd.getpwnam(name)
+    except (KeyError, OverflowError):
         raise LocalError(f"no such user: {name} (key user)") from None
     if entry.pw_uid == os.geteuid():
         return None

@@ -57,9 +57,9 @@ def refuse_unsafe_files(files: Iterable[str]) -> None:
     for path in files:
         try:
             _check_unchangeable(path)
-        except LocalError as error:
-            reason = f"root does not believe it: {error}"
-            problems.append(Problem(path, None, reason))
+        except (LocalError, OSError) as error:  # OSError: it is gone since it was read
+            why = error.strerror if isinstance(error, OSError) else error
+            problems.append(Problem(path, None, f"root does not believe it: {why}"))
     if problems:
         raise ConfigError(problems)
 
