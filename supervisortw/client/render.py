@@ -95,10 +95,18 @@ class LogWriter:
         for line in lines:
             self._write(f"{self._mark}{printable(line)}\n")
         if len(self._line) > self._longest:
-            self.flush()
+            self._end_line()
 
     def flush(self) -> None:
-        """Write what is left of an unfinished line."""
+        """Write what is left of an unfinished line or character."""
+        rest = self._decoder.decode(b"", final=True)
+        if self._mark:
+            self._line += rest
+            self._end_line()
+        elif rest:
+            self._write(printable(rest))
+
+    def _end_line(self) -> None:
         if self._line:
             self._write(f"{self._mark}{printable(self._line)}\n")
             self._line = ""
