@@ -1,0 +1,130 @@
+"""A client's session with a daemon that only pretends, without a connection in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fakes.control import FakeControl
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from supervisortw.core.model import Address, UnixAddress
+from supervisortw.core.status import LogPiece
+from supervisortw.errors import SupervisorError, Unreachable
+from supervisortw.interfaces import Cancel
+
+VERBS = frozenset(
+    {
+        "status",
+        "start",
+        "stop",
+        "restart",
+        "signal",
+        "reload",
+        "reread",
+        "shutdown",
+        "tail",
+        "read_log",
+        "clear",
+    }
+)
+
+
+class FakeSession:
+    """Asks a FakeControl; ``failure`` is what every question fails with, if it is set."""
+
+    def __init__(self, address: Address, control: FakeControl) -> None:
+        self.address = address
+        self.control = control
+        self.hello = {"version": "1.2.3", "pid": control.pid}
+        self.lost = False
+        self.closed = False
+        self.failure: SupervisorError | None = None
+        self.following = 0
+        self._lost_listeners: list[Callable[[], None]] = []
+
+    def on_lost(self, listener: Callable[[], None]) -> None:
+        self._lost_listeners.append(listener)
+
+    def expect_end(self) -> None:
+        self._lost_listeners.clear()
+
+    def close(self) -> None:
+        self.expect_end()
+        self.closed = True
+
+    def lose(self) -> None:
+        """Let the connection end by itself."""
+        self.lost = True
+        listeners, self._lost_listeners = self._lost_listeners, []
+        for listener in listeners:
+            listener()
+
+    def __getattr__(self, verb: str) -> Any:
+        if verb not in VERBS:
+            raise AttributeError(verb)
+
+        async def ask(*arguments: object) -> Any:
+            self._look()
+            return await getattr(self.control, verb)(*arguments)
+
+        return ask
+
+    async def follow(
+        self, name: str | None, offset: int, received: Callable[[LogPiece], Deferred[None] | None]
+    ) -> Cancel:
+        self._look()
+        log, at = self.control._log(name), offset
+
+        def grown() -> None:
+            nonlocal at
+            if len(log.log) < at:
+                at = 0
+            if data := log.log[at:]:
+                piece = LogPiece(offset=at, size=len(log.log), data=data)
+                at = len(log.log)
+                received(piece)
+
+        unwatch = self.control.watch_log(name, grown)
+        self.following += 1
+        grown()
+
+        def stop() -> None:
+            self.following -= 1
+            unwatch()
+
+        return stop
+
+    def _look(self) -> None:
+        if self.lost:
+            raise Unreachable(f"{self.address}: the connection was lost")
+        if self.failure is not None:
+            raise self.failure
+
+
+class FakeNetwork:
+    """The daemons that there are, by their addresses, and the sessions that were made with them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.daemons: dict[str, FakeControl] = {}
+        self.sessions: dict[str, FakeSession] = {}
+        self.connecting: dict[str, Deferred[None]] = {}
+        self.refusals: dict[str, SupervisorError] = {}
+
+    def add(self, path: str, *names: str) -> FakeControl:
+        pid = 4000 + len(self.daemons)
+        self.daemons[path] = FakeControl(self._clock, names, pid=pid)
+        return self.daemons[path]
+
+    async def connect(self, address: Address) -> FakeSession:
+        path = str(address)
+        if path in self.connecting:
+            await self.connecting[path]
+        if path in self.refusals:
+            raise self.refusals[path]
+        if path not in self.daemons:
+            raise Unreachable(f"{path}: no such socket; is supervisord running?")
+        self.sessions[path] = FakeSession(UnixAddress(path=path), self.daemons[path])
+        return self.sessions[path]
