@@ -25,8 +25,8 @@ async def _tail(desk: Desk, words: Sequence[str]) -> ExitCode:
 
 
 async def _logtail(desk: Desk, words: Sequence[str]) -> ExitCode:
-    counts = [word for word in words if word.isdigit()]
-    others = [word for word in words if not word.isdigit()]
+    counts = [word for word in words if _is_number(word)]
+    others = [word for word in words if not _is_number(word)]
     follow, lines, names = _tail_arguments([*others, *(f"-{count}" for count in counts[:1])])
     if names or len(counts) > 1:
         raise UsageError("logtail takes a number of lines")
@@ -39,13 +39,18 @@ def _tail_arguments(words: Sequence[str]) -> tuple[bool, int, list[str]]:
     for word in words:
         if word == "-f":
             follow = True
-        elif word.startswith("-") and word[1:].isdigit():
+        elif word.startswith("-") and _is_number(word[1:]):
             lines = int(word[1:])
         elif word.startswith("-"):
             raise UsageError(f"unknown option: {one_line(word)}")
         else:
             names.append(word)
     return follow, lines, names
+
+
+def _is_number(word: str) -> bool:
+    """True for digits, and for no more of them than a request can carry."""
+    return word.isascii() and word.isdigit() and len(word) < 19
 
 
 async def _show_log(desk: Desk, name: str | None, lines: int, *, follow: bool) -> ExitCode:
@@ -61,6 +66,8 @@ async def _show_log(desk: Desk, name: str | None, lines: int, *, follow: bool) -
     shown = [answer for _, answer in answers]
     if not follow or not shown:
         for one in shown:
+            if one.ended.called:
+                await one.ended  # raises what ended it
             one.writer.flush()
         return worst
     lost = await _all_ended(shown)
