@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python import usage
@@ -108,6 +109,8 @@ class DaemonService(Service):
         self._reactor.callWhenRunning(self._boot)
 
     def _boot(self) -> None:
+        self._on_signal(signal.SIGTERM, self._asked_to_end)
+        self._on_signal(signal.SIGINT, self._asked_to_end)
         self._on_signal(signal.SIGHUP, self._reload)
         self._on_signal(signal.SIGUSR2, self.supervisor.reopen_logs)
         self.listeners.watch(self.supervisor.configuration.settings)
@@ -123,8 +126,14 @@ class DaemonService(Service):
         await self.listeners.close()
         self._factory.close_sessions()
 
-    def _end(self) -> None:
+    def _asked_to_end(self) -> None:
         if self.running:
+            self._end()
+        else:
+            log.info("already shutting down")
+
+    def _end(self) -> None:
+        with contextlib.suppress(ReactorNotRunning):  # it is stopping already
             self._reactor.stop()
 
     def _on_signal(self, number: int, act: Callable[[], None]) -> None:
@@ -205,33 +214,42 @@ class Options(usage.Options):
     optParameters = [["config", "c", None, "The configuration file of supervisord."]]  # noqa: RUF012
     longdesc = "Start the programs of a configuration file and keep them running."
 
+    def postOptions(self) -> None:
+        """Check all that can be checked now: what twistd finds wrong here, it tells in plain words.
+
+        The lock that is taken here is kept over twistd's forks.
+        """
+        try:
+            path = os.path.abspath(self["config"]) if self["config"] else find("supervisord")
+            self.load = lambda: _load_safely(path)
+            self.configuration = self.load()
+            make_directories(self.configuration.settings)
+            self.lock = lock_state_directory(self.configuration.settings)
+        except (ConfigError, LocalError) as error:
+            raise usage.UsageError(str(error)) from None
+
+
+def _load_safely(path: str, **keys: Any) -> Configuration:
+    """Load a configuration that nobody else could have written."""
+    configuration = load_daemon(path, **keys)
+    refuse_unsafe_files(configuration.files)
+    return configuration
+
 
 def makeService(options: Options) -> DaemonService:
     """Return the service for ``twistd supervisor``; called before twistd forks."""
     from twisted.internet import reactor  # noqa: PLC0415  # twistd chooses it first
 
-    path = options["config"]
-
-    def load() -> Configuration:
-        configuration = load_daemon(path or find("supervisord"))
-        refuse_unsafe_files(configuration.files)
-        return configuration
-
     _use_monotonic_time(reactor)
-    try:
-        configuration = load()
-        path = configuration.source  # the working directory may change
-        make_directories(configuration.settings)
-        return TwistdService(configuration, load, reactor)
-    except (ConfigError, LocalError) as error:
-        raise usage.UsageError(str(error)) from None
+    return TwistdService(options.configuration, options.load, reactor, options.lock)
 
 
 class TwistdService(DaemonService):
-    """The daemon without a holder: it takes the lock itself, after twistd has forked."""
+    """The daemon without a holder, and with twistd's log."""
 
-    def __init__(self, configuration: Configuration, load: Load, reactor: Any) -> None:
+    def __init__(self, configuration: Configuration, load: Load, reactor: Any, lock: int) -> None:
         super().__init__(configuration, load, reactor, None)
+        self._lock = lock
 
     def notes(self) -> list[str]:
         """Tell what is missing here."""
@@ -240,11 +258,13 @@ class TwistdService(DaemonService):
         return [TWISTD_NOTE, *ignored, *super().notes()]
 
     def privilegedStartService(self) -> None:
-        """Take the lock, then bind the listeners. Raises AlreadyRunning."""
+        """Tell our pid, now that twistd has forked, and bind the listeners; or exit with code 1."""
         if not self._opened:
-            self._lock = lock_state_directory(self.supervisor.configuration.settings)
             write_lock_pid(self._lock)
-        super().privilegedStartService()
+        try:
+            super().privilegedStartService()
+        except LocalError as error:
+            raise SystemExit(f"supervisord: {error}") from None
 
 
 # Under the holder.
@@ -275,9 +295,7 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
     started_by = int(os.environ.pop(STARTED_BY))
 
     def load() -> Configuration:
-        configuration = load_daemon(options.config or "", options.overrides, uid=started_by)
-        refuse_unsafe_files(configuration.files)
-        return configuration
+        return _load_safely(options.config or "", overrides=options.overrides, uid=started_by)
 
     configuration = load()
     settings = configuration.settings
@@ -292,9 +310,14 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
     globalLogBeginner.beginLoggingTo([logbook.observer()], redirectStandardIO=False)
     pidfile = PidFile(settings.pidfile)
     service = DaemonService(configuration, load, reactor, logbook)
-    service.privilegedStartService()
-    if service.listeners.refused and options.strict:
-        raise LocalError("\n".join(["nothing was started (--strict):", *service.listeners.notes()]))
+    try:
+        service.privilegedStartService()
+        if service.listeners.refused and options.strict:
+            notes = service.listeners.notes()
+            raise LocalError("\n".join(["nothing was started (--strict):", *notes]))
+    except LocalError:
+        service.listeners.discard()
+        raise
     pidfile.write()
     log.info("supervisord {version} started, pid {pid}", version=__version__, pid=os.getpid())
     print(printable(report(configuration, service.listeners.notes())), flush=True)

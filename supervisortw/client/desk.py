@@ -51,6 +51,11 @@ class Desk:
         sys.stdout.write(text)
         sys.stdout.flush()
 
+    def leave_echo(self) -> None:
+        """Go to a new line, away from the ^C that a terminal shows."""
+        if sys.stdout.isatty():
+            self.write("\n")
+
     def complain(self, text: str) -> None:
         """Print what went wrong."""
         sys.stdout.flush()

@@ -18,6 +18,14 @@ from supervisortw.client.interrupts import Interrupted, Interrupts
 
 async def run_lines(desk: Desk, reactor: Any, prompt: str, interrupts: Interrupts) -> ExitCode:
     """Carry out the lines of standard input, one after the other; return the worst exit code."""
+
+    async def confirm(question: str) -> bool:
+        desk.write(f"{question} [y/N] ")
+        answer = await _next_line(reactor)
+        return answer.strip().lower() in ("y", "yes")
+
+    if prompt:  # somebody is there to be asked
+        desk.confirm = confirm
     worst = ExitCode.OK
     while True:
         desk.write(prompt)

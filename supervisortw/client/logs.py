@@ -73,6 +73,8 @@ async def _show_log(desk: Desk, name: str | None, lines: int, *, follow: bool) -
     lost = await _all_ended(shown)
     for one in shown:
         one.stop()
+    if not lost:
+        desk.leave_echo()
     return max(worst, ExitCode.UNREACHABLE) if lost else worst
 
 

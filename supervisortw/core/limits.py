@@ -13,6 +13,7 @@ class Limits:
     gate_frame_bytes: int = 1024
     gate_seconds: float = 15.0
     unix_connections_before_login: int = 16
+    refusals_told: int = 100  # users of whose refusal the log tells, once each
 
     # One message of Perspective Broker, once logged in.
     broker_expression_bytes: int = 256 * 1024

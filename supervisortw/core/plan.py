@@ -123,8 +123,14 @@ def _changed(
         if keys:
             restart = bool(keys & SEEN_BY_THE_PROCESS) and name in up
             step = Step.RESTART if restart else Step.UPDATE
+            if "stop_steps" in keys and _signals(old[name]) == _signals(new[name]):
+                keys = keys - {"stop_steps"} | {"stop_wait_seconds"}
             steps.append(ProgramStep(name=name, step=step, keys=_spelt(keys)))
     return steps
+
+
+def _signals(program: Program) -> list[int]:
+    return [step.signal for step in program.stop_steps]
 
 
 def _added(old: Mapping[str, Program], new: Mapping[str, Program]) -> list[ProgramStep]:

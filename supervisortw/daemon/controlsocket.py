@@ -82,6 +82,11 @@ class ControlSocket:
         """True if the name in the file system is still our socket."""
         return self._port is not None and self._port.is_there()
 
+    def remove_name(self) -> None:
+        """Remove the name from the file system, if it is still our socket."""
+        if self.is_there():
+            os.unlink(self.path)
+
     def stop(self) -> Deferred[None]:
         """Stop listening; the name is removed if it is still ours."""
         port, self._port = self._port, None

@@ -23,7 +23,7 @@ def identity_of(user: str | None, group: str | None = None) -> Identity | None:
     gid = entry.pw_gid if group is None else _gid_of(group)
     if (entry.pw_uid, gid) == (os.geteuid(), os.getegid()):
         return None
-    who = entry.pw_name if group is None else f"{entry.pw_name} with group {group}"
+    who = f"user {entry.pw_name}" + (f" with group {group}" if group is not None else "")
     if os.geteuid() != 0:
         raise SpawnError(
             f"cannot run as {who}: only root can, and supervisord runs as uid {os.geteuid()}",

@@ -94,7 +94,8 @@ class Listeners:
         notifier = inotify.INotify(self._reactor)
         notifier.startReading()
         self._unwatch = notifier.loseConnection
-        gone = inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_DELETE_SELF
+        gone = inotify.IN_DELETE | inotify.IN_MOVED_FROM
+        gone |= inotify.IN_DELETE_SELF | inotify.IN_MOVE_SELF
         for directory in {os.path.dirname(name) for name in self._open}:
             notifier.watch(
                 FilePath(directory),
@@ -111,6 +112,11 @@ class Listeners:
             self.change(settings).addErrback(
                 lambda failure: log.failure("control sockets not made again", failure)
             )
+
+    def discard(self) -> None:
+        """Remove the sockets from the file system at once: the daemon will not come up."""
+        for socket in self._open.values():
+            socket.remove_name()
 
     def close(self) -> Deferred[None]:
         """Stop listening, and remove the sockets."""

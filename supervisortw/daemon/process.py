@@ -328,7 +328,8 @@ class ManagedProcess:
             return (
                 f"{self.program.restart_limit} restarts in {seconds(self.program.restart_period)}"
             )
-        return f"{tally.quick_deaths} deaths too quickly"
+        count = tally.quick_deaths
+        return "1 quick death" if count == 1 else f"{count} quick deaths"
 
 
 def _nothing() -> None:

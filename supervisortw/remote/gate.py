@@ -49,6 +49,7 @@ class AdmissionCounter:
     def __init__(self, limits: Limits = LIMITS) -> None:
         self._limits = limits
         self._users: dict[str, int] = {}
+        self._refused: set[str] = set()
         self._told = False
         self.waiting = 0
 
@@ -81,6 +82,13 @@ class AdmissionCounter:
         self._users[user] -= 1
         if not self._users[user]:
             del self._users[user]
+
+    def first_refusal_of(self, user: str) -> bool:
+        """Tell whether the refusal of ``user`` is news; who is refused cannot fill the log."""
+        news = user not in self._refused and len(self._refused) < self._limits.refusals_told
+        if news:
+            self._refused.add(user)
+        return news
 
     def first_refusal(self) -> bool:
         """Tell whether nobody was refused yet since there was room."""
@@ -202,7 +210,7 @@ class ServerGate(Protocol):
         self.transport.pauseProducing()
         self._deciding = deciding = maybeDeferred(login, *args)
         deciding.addCallback(self._decided, who, user)
-        deciding.addErrback(self._not_decided, who)
+        deciding.addErrback(self._not_decided, who, user)
 
     def _decided(self, session: tuple[Any, Logout], who: str, user: str) -> None:
         self._deciding = None
@@ -218,12 +226,13 @@ class ServerGate(Protocol):
             self._at_the_end.append(lambda: self._admission.depart(user))
             self._open(root, who)
 
-    def _not_decided(self, failure: Failure, who: str) -> None:
+    def _not_decided(self, failure: Failure, who: str, user: str) -> None:
         self._deciding = None
         if self._state is _State.CLOSED:
             return
         if failure.check(UnauthorizedLogin):
-            self._log.debug("{who} refused: not authorized", who=who)
+            if self._admission.first_refusal_of(user):
+                self._log.warn("{who} refused: not authorized (told once for each user)", who=who)
             self._refuse()
         else:
             self._log.failure("letting {who} in failed", failure, who=who)

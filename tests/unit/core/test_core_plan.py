@@ -10,7 +10,7 @@ from fakes.daemon import SETTINGS, configuration, program
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisortw.core.model import Program, Settings
+from supervisortw.core.model import Program, Settings, StopStep
 from supervisortw.core.plan import (
     APPLIED_AT_ONCE,
     FOR_THE_START_ONLY,
@@ -31,6 +31,8 @@ def another(value: object, annotation: str) -> object:
         return value + 1
     if isinstance(value, str):
         return f"{value}2"
+    if isinstance(value, tuple) and value and isinstance(value[0], StopStep):
+        return (StopStep(signal=2, wait=1.0),)
     if isinstance(value, (tuple, frozenset)):
         return type(value)(["other"])
     return f"another {annotation}"
@@ -84,6 +86,11 @@ def test_a_changed_key_of_what_is_up(key: str) -> None:
 def test_a_changed_key_of_what_is_down_starts_nothing(key: str) -> None:
     [line] = lines([WEB], [changed(WEB, key)], set())
     assert line.startswith("web: updated in place")
+
+
+def test_only_the_wait_of_a_stop_is_told_as_such() -> None:
+    new = replace(WEB, stop_steps=(StopStep(signal=WEB.stop_steps[0].signal, wait=1.0),))
+    assert lines([WEB], [new]) == ("web: updated in place (stop-wait-seconds changed)",)
 
 
 def test_several_keys_are_told_in_the_order_of_the_alphabet() -> None:

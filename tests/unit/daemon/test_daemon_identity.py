@@ -92,15 +92,15 @@ def test_another_group_of_the_same_user(machine: Machine) -> None:
 def test_others_cannot_become_anybody(machine: Machine) -> None:
     machine.uid = 1001
     assert refusal("root") == (
-        "cannot run as root: only root can, and supervisord runs as uid 1001"
+        "cannot run as user root: only root can, and supervisord runs as uid 1001"
     )
     assert refusal(None, "staff") == (
-        "cannot run as alice with group staff: only root can, and supervisord runs as uid 1001"
+        "cannot run as user alice with group staff: only root can, and supervisord runs as uid 1001"
     )
 
 
 def test_nobody_gets_the_group_of_root(machine: Machine) -> None:
-    expected = "cannot run as rootish: its group would be root's (gid 0)"
+    expected = "cannot run as user rootish: its group would be root's (gid 0)"
     assert refusal("rootish") == expected
     assert "gid 0" in refusal("alice", "0")
 

@@ -73,7 +73,7 @@ class TestFailedSpawns:
         bench.pass_time(1)
         bench.exit(1)
         assert bench.state is State.FATAL
-        assert bench.detail == "given up after 2 deaths too quickly; exited with code 1 after 0.0 s"
+        assert bench.detail == "given up after 2 quick deaths; exited with code 1 after 0.0 s"
 
 
 class TestGivenUp:
@@ -84,7 +84,7 @@ class TestGivenUp:
             bench.exit(signal=SIGSEGV)
             bench.pass_time(1)
         assert bench.state is State.FATAL
-        assert bench.detail == ("given up after 2 deaths too quickly; ended by SIGSEGV after 0.0 s")
+        assert bench.detail == ("given up after 2 quick deaths; ended by SIGSEGV after 0.0 s")
 
     def test_after_too_many_restarts_however_long_it_lived(self) -> None:
         bench = Bench(restart_limit=2, restart_period=100.0)

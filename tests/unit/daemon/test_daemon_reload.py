@@ -104,7 +104,7 @@ class TestRowsOfThePlan:
     def test_what_the_process_does_not_see_is_changed_in_place(self) -> None:
         daemon = booted(WEB)
         result = reload(daemon, replace(WEB, priority=5, stop_steps=SOON))
-        expected = "web: updated in place (priority, stop-signal changed)"
+        expected = "web: updated in place (priority, stop-wait-seconds changed)"
         assert result.lines == (expected,)
         assert result.outcomes == ()
         assert daemon.spawner.started == ["web"]

@@ -251,7 +251,20 @@ def test_a_peer_that_may_not_come_in_is_told_so(login) -> None:
     assert gate.transport.aborted == 1
     lose(gate)
     assert daemon.idle()
-    assert not lines
+    assert len(lines) == 1
+    assert lines[0].endswith("refused: not authorized (told once for each user)")
+
+
+def test_who_is_refused_again_and_again_cannot_fill_the_log() -> None:
+    daemon = Daemon(login=refuse)
+    with log_lines(LogLevel.info) as lines:
+        for _ in range(5):
+            gate = daemon.connect()
+            gate.dataReceived(HELLO)
+            lose(gate)
+    assert len(lines) == 1
+    told = [daemon.admission.first_refusal_of(f"uid {uid}") for uid in range(10_000)]
+    assert sum(told) < LIMITS.refusals_told
 
 
 def test_a_login_that_breaks_is_logged_and_gets_no_answer() -> None:
