@@ -25,6 +25,7 @@ from supervisortw.errors import BadRequest, Denied, Refused
 from supervisortw.interfaces import Control
 from supervisortw.remote import wire
 from supervisortw.remote.follow import Follower
+from supervisortw.remote.security import LARGEST_INTEGER
 
 log = Logger(namespace="supervisor")
 
@@ -51,8 +52,8 @@ def log_name(value: object) -> str | None:
 
 
 def number(value: object) -> int:
-    """Accept a number that is not negative."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    """Accept a number that is not negative, and that we could send back."""
+    if type(value) is int and 0 <= value <= LARGEST_INTEGER:
         return value
     raise BadRequest("a number was expected")
 
