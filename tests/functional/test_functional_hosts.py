@@ -45,68 +45,67 @@ def _lines_of(daemon: Daemon, text: str) -> list[str]:
 
 def test_open_and_close(two: tuple[Daemon, Daemon]) -> None:
     one, other = two
+    nowhere = one.place / "nowhere.sock"
     done = one.ctl(
-        input=f"list\nopen {other.socket}\nlist\nopen {other.socket}\nclose {other.socket}\nlist\n"
+        input=f"""
+            list
+            open {other.socket}
+            list
+            open {other.socket}
+            open {nowhere}
+            close {other.socket}
+            list
+            open {other.socket}
+            close
+            close
+            list
+            """
     )
-    assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[:2] == ["left", "both"]
-    assert lines[2].startswith("connected to supervisord ")
-    assert lines[2].endswith(f", pid {other.pid}, {other.socket}")
-    assert lines[3:7] == [
+    opened = lines[2]
+    assert opened.startswith("connected to supervisord ")
+    assert opened.endswith(f", pid {other.pid}, {other.socket}")
+    assert lines == [
+        "left",
+        "both",
+        opened,
         f"{one.socket} | left",
         f"{one.socket} | both",
         f"{other.socket} | right",
         f"{other.socket} | both",
-    ]
-    assert lines[7:] == [
         f"{other.socket} is open already",
         f"closed {other.socket}",
         "left",
         "both",
+        opened,
+        f"closed {other.socket}",
+        f"closed {one.socket}",
+    ]
+    assert done.returncode == 6
+    assert done.stderr.splitlines() == [
+        f"{nowhere}: no such socket; is supervisord running?",
+        "no daemon is open; 'open ADDRESS' connects to one",
     ]
 
 
-def test_close_without_a_name_closes_the_last_one(two: tuple[Daemon, Daemon]) -> None:
-    one, other = two
-    done = one.ctl(input=f"open {other.socket}\nclose\nlist\nclose\nlist\n")
-    assert done.returncode == 6
-    *_, closed, left, both, closed_too = done.stdout.splitlines()
-    assert (closed, left, both) == (f"closed {other.socket}", "left", "both")
-    assert closed_too == f"closed {one.socket}"
-    assert done.stderr == "no daemon is open; 'open ADDRESS' connects to one\n"
-
-
-def test_an_address_where_nobody_is_is_not_opened(two: tuple[Daemon, Daemon]) -> None:
-    one, _ = two
-    nowhere = one.place / "nowhere.sock"
-    done = one.ctl(input=f"open {nowhere}\nlist\n")
-    assert done.returncode == 6
-    assert done.stdout == "left\nboth\n"
-    assert done.stderr == f"{nowhere}: no such socket; is supervisord running?\n"
-
-
-def test_status_of_both(two: tuple[Daemon, Daemon]) -> None:
-    done = _both(*two, "status")
-    assert (done.returncode, done.stderr) == (0, "")
-    for daemon, up in zip(two, (("left", "both"), ("right", "both")), strict=True):
-        status = Status.parse("\n".join(_lines_of(daemon, done.stdout)))
-        assert status.pid == daemon.pid
-        assert status.up == up
-
-
-def test_the_sockets_of_the_clients_file_are_all_opened(two: tuple[Daemon, Daemon]) -> None:
+def test_each_line_of_both_is_marked(two: tuple[Daemon, Daemon]) -> None:
     one, other = two
     config = one.save(
         one.place / "supervisorctl.conf",
         f"<supervisorctl>\n  socket-name {one.socket}\n  socket-name {other.socket}\n"
         "</supervisorctl>\n",
     )
-    done = one.run([installed("supervisorctl"), "-c", str(config), "list"])
-    assert [_lines_of(daemon, done.stdout) for daemon in two] == [
-        ["left", "both"],
-        ["right", "both"],
-    ]
+    done = one.run([installed("supervisorctl"), "-c", str(config), "status"])
+    assert (done.returncode, done.stderr) == (0, "")
+    for daemon, up in zip(two, (("left", "both"), ("right", "both")), strict=True):
+        status = Status.parse("\n".join(_lines_of(daemon, done.stdout)))
+        assert status.pid == daemon.pid
+        assert status.up == up
+    done = _both(*two, "tail", "both")
+    assert sorted(done.stdout.splitlines()) == sorted(
+        f"{daemon.socket}:both | from {own}"
+        for daemon, own in zip(two, ("left", "right"), strict=True)
+    )
 
 
 def test_a_name_counts_as_unknown_only_if_nobody_knows_it(two: tuple[Daemon, Daemon]) -> None:
@@ -121,14 +120,6 @@ def test_a_name_counts_as_unknown_only_if_nobody_knows_it(two: tuple[Daemon, Dae
     assert done.returncode == 0
     assert [len(_lines_of(daemon, done.stdout)) for daemon in two] == [1, 1]
     assert [daemon.status().down for daemon in two] == [("both",), ("both",)]
-
-
-def test_logs_of_both_are_marked_with_daemon_and_program(two: tuple[Daemon, Daemon]) -> None:
-    done = _both(*two, "tail", "both")
-    assert sorted(done.stdout.splitlines()) == sorted(
-        f"{daemon.socket}:both | from {own}"
-        for daemon, own in zip(two, ("left", "right"), strict=True)
-    )
 
 
 def test_one_that_is_dead_hinders_nobody(two: tuple[Daemon, Daemon]) -> None:
