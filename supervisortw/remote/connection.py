@@ -17,14 +17,30 @@ from twisted.spread import pb
 from supervisortw.auth import user_name
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, TcpAddress, UnixAddress
-from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer, from_plain
-from supervisortw.errors import BadRequest, Denied, TimedOut, Unreachable
+from supervisortw.core.status import (
+    DaemonStatus,
+    LogPiece,
+    Outcome,
+    Record,
+    ReloadAnswer,
+    from_plain,
+)
+from supervisortw.errors import (
+    BadRequest,
+    Denied,
+    RemoteError,
+    SupervisorError,
+    TimedOut,
+    Unreachable,
+)
 from supervisortw.interfaces import Cancel, Clock
 from supervisortw.remote import wire
 from supervisortw.remote.follow import Receiver
 from supervisortw.remote.gate import ClientGate
 from supervisortw.remote.limited import LimitedBroker
+from supervisortw.remote.security import Unsendable
 
+NOT_UNDERSTOOD = "the daemon's answer is not understood; is it of another version?"
 NO_TCP_YET = "control over TCP is not part of this version"
 _NO_PERMISSION = frozenset({errno.EACCES, errno.EPERM})
 
@@ -39,15 +55,25 @@ async def connect(reactor: Any, address: Address) -> Session:
         raise Unreachable(f"{address}: {NO_TCP_YET}")
     broker = await _open(reactor, address)
     session = Session(address, broker, reactor)
-    session.hello = await session.call("hello")
-    spoken = session.hello.get("protocol")
-    if spoken != wire.PROTOCOL_VERSION:
+    try:
+        session.hello = await session.call("hello")
+        _check_hello(address, session.hello)
+    except (SupervisorError, CancelledError):
         session.close()
+        raise
+    return session
+
+
+def _check_hello(address: Address, hello: object) -> None:
+    """Raise BadRequest if the daemon speaks another version, and RemoteError if it is none."""
+    spoken = hello.get("protocol") if isinstance(hello, dict) else None
+    if spoken != wire.PROTOCOL_VERSION:
         raise BadRequest(
             f"{address}: that daemon speaks version {spoken} of the protocol, "
             f"this supervisorctl version {wire.PROTOCOL_VERSION}; upgrade the older one"
         )
-    return session
+    if not isinstance(hello, dict) or not hello.keys() >= {"version", "pid"}:
+        raise RemoteError(f"{address}: the daemon does not say who it is")
 
 
 class Session:
@@ -89,7 +115,7 @@ class Session:
 
     async def status(self, names: Sequence[str]) -> DaemonStatus:
         """Tell how the daemon and the named programs stand."""
-        return from_plain(DaemonStatus, await self.call("status", list(names)))
+        return _record(DaemonStatus, await self.call("status", list(names)))
 
     async def start(self, names: Sequence[str]) -> list[Outcome]:
         """Start what is down and wait."""
@@ -109,11 +135,11 @@ class Session:
 
     async def reload(self) -> ReloadAnswer:
         """Read the configuration again and apply it."""
-        return from_plain(ReloadAnswer, await self.call("reload"))
+        return _record(ReloadAnswer, await self.call("reload"))
 
     async def reread(self) -> ReloadAnswer:
         """Tell what `reload` would do."""
-        return from_plain(ReloadAnswer, await self.call("reread"))
+        return _record(ReloadAnswer, await self.call("reread"))
 
     async def shutdown(self) -> list[Outcome]:
         """Stop everything and end the daemon."""
@@ -167,6 +193,8 @@ class Session:
             return await answer
         except (pb.PBConnectionLost, pb.DeadReferenceError):
             raise Unreachable(f"{self.address}: the daemon has closed the connection") from None
+        except Unsendable as error:
+            raise BadRequest(f"the request cannot be sent: {error}") from None
         except CancelledError:
             if not watch.silent:
                 raise
@@ -277,4 +305,14 @@ def trusted_uids(path: str) -> frozenset[int]:
 
 
 def _outcomes(plain: Any) -> list[Outcome]:
-    return [from_plain(Outcome, item) for item in plain]
+    if not isinstance(plain, list):
+        raise RemoteError(NOT_UNDERSTOOD)
+    return [_record(Outcome, item) for item in plain]
+
+
+def _record(kind: type[Record], plain: Any) -> Record:
+    """Return the record that a daemon tells of. Raises RemoteError if it is none."""
+    try:
+        return from_plain(kind, plain)
+    except (ValueError, TypeError):
+        raise RemoteError(NOT_UNDERSTOOD) from None
