@@ -109,8 +109,6 @@ class DaemonService(Service):
         self._reactor.callWhenRunning(self._boot)
 
     def _boot(self) -> None:
-        self._on_signal(signal.SIGTERM, self._asked_to_end)
-        self._on_signal(signal.SIGINT, self._asked_to_end)
         self._on_signal(signal.SIGHUP, self._reload)
         self._on_signal(signal.SIGUSR2, self.supervisor.reopen_logs)
         self.listeners.watch(self.supervisor.configuration.settings)
@@ -125,6 +123,11 @@ class DaemonService(Service):
         await self.supervisor.shutdown()
         await self.listeners.close()
         self._factory.close_sessions()
+
+    def end_by_signals(self) -> None:
+        """Take TERM and INT over from the reactor: a second one disturbs nothing."""
+        self._on_signal(signal.SIGTERM, self._asked_to_end)
+        self._on_signal(signal.SIGINT, self._asked_to_end)
 
     def _asked_to_end(self) -> None:
         if self.running:
@@ -326,6 +329,7 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
     if not foreground:
         _let_go_of_the_terminal()
     service.startService()
+    reactor.callWhenRunning(service.end_by_signals)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.run()
     pidfile.remove()

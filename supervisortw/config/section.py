@@ -72,6 +72,12 @@ class Section(SectionMatcher):  # type: ignore[misc]  # ZConfig has no annotatio
         self.places.setdefault(attribute, []).append(place)
         super().addValue(key, value, (place.line, None, place.file))
 
+    def addSection(self, type_: str, name: str, value: Any) -> None:
+        """Take a section that was closed. Its name may be that of a key, which ZConfig forbids."""
+        for _, info in self.type:
+            if info.issection() and info.sectiontype.name == type_:
+                self._values[info.attribute].append(value)
+
     def override(self, values: Mapping[str, Sequence[str]]) -> None:
         """Let what was given on the command line win over what the file says."""
         for key in values:

@@ -283,7 +283,7 @@ class Supervisor:
         remarks = await self._around.apply(old, new)
         self._refuse_while_shutting_down()  # that has begun meanwhile, and would miss new programs
         outcomes = await _all([self._carry_out(step, new) for step in _in_order(todo, new)])
-        log.info("reloaded {source}: {count} changes", source=new.source, count=len(todo.lines()))
+        log.info("reloaded {source}; changes: {count}", source=new.source, count=len(todo.lines()))
         return ReloadAnswer(
             source=new.source,
             lines=todo.lines(),
