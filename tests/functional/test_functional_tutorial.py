@@ -136,9 +136,8 @@ def test_the_quick_tour_through_supervisorctl(daemon: Daemon, supervisorctl: Sup
         assert f"second: STARTING -> RUNNING (pid {pid})" in logged
 
         shell.type("shutdown\r")
-        if shell.kind == "xterm":
-            shell.expect("[y/N]")
-            shell.type("y\r")
+        shell.expect("[y/N]")
+        shell.type("y\r")
         assert shell.wait_for_prompt()[-1] == "supervisord has shut down"
         assert not is_alive(pid)
         wait_until_gone(daemon.pid, daemon.holder)
