@@ -144,8 +144,10 @@ class TestUserToBecome:
     def test_nobody_in_particular(self) -> None:
         assert supervisord._user_to_become(None) is None
 
-    def test_ourselves(self) -> None:
-        assert supervisord._user_to_become(str(os.geteuid())) is None
+    def test_ourselves(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        me = pwd.struct_passwd(("me", "x", os.geteuid(), 1001, "", "/home/me", "/bin/sh"))
+        monkeypatch.setattr(pwd, "getpwnam", {"me": me}.__getitem__)
+        assert supervisord._user_to_become("me") is None
 
     def test_root_can_become_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
         alice = pwd.struct_passwd(("alice", "x", 1001, 1001, "", "/home/alice", "/bin/sh"))
