@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from supervisortw.core import selection
 from supervisortw.core.selection import nearest, select, unknown_name
 from supervisortw.core.status import Result
 
@@ -60,6 +62,22 @@ def test_at_most_three_are_named() -> None:
 def test_the_best_comes_first() -> None:
     assert nearest("worker", ["walker", "workers", "woker"])[0] in ("workers", "woker")
     assert nearest("api", ["apis", "ap", "web"])[0] in ("apis", "ap")
+
+
+def test_among_many_unknown_names_the_nearest_are_not_sought_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sought: list[str] = []
+
+    def nearest(word: str, names: list[str]) -> list[str]:
+        sought.append(word)
+        return ["web"]
+
+    monkeypatch.setattr(selection, "nearest", nearest)
+    _, unknown = select(["wbe"] * 1000, PROGRAMS)
+    assert len(sought) == selection.MOST_SEARCHES
+    assert [each.text for each in unknown[:3]] == ["no such program; did you mean web?"] * 3
+    assert {each.text for each in unknown[3:]} == {"no such program; 'list' shows what there is"}
 
 
 names = st.text("abcWXYZ09_.@-", min_size=1, max_size=12)

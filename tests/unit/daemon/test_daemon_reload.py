@@ -237,6 +237,24 @@ class TestLogfile:
         reload(daemon, replace(WEB, user="www"))
         assert [each.closed for each in daemon.outputs["web"]] == [True, False]
 
+    @pytest.mark.xfail(strict=True, reason="who follows a log stays with the old file")
+    def test_who_follows_the_log_goes_on_with_the_new_one(self) -> None:
+        daemon = booted(WEB)
+        told: list[int] = []
+        daemon.supervisor.watch_log("web", lambda: told.append(1))
+        reload(daemon, self.NEW)
+        told.clear()
+        daemon.output("web").write(b"new\n")
+        assert told == [1]
+
+    @pytest.mark.xfail(strict=True, reason="who follows a log that is gone is not told")
+    def test_who_follows_the_log_of_a_removed_program_is_told(self) -> None:
+        daemon = booted(WEB)
+        told: list[int] = []
+        daemon.supervisor.watch_log("web", lambda: told.append(1))
+        reload(daemon)
+        assert told
+
     def test_another_command_does_not(self) -> None:
         daemon = booted(WEB)
         reload(daemon, replace(WEB, command=("web2",)))
