@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from contest import Results
@@ -49,8 +50,9 @@ def as_json(results: Results, figures: Sequence[Figure]) -> list[dict[str, Any]]
         block = _Block(trials)
         for peer, runs in trials.items():
             medians = {figure.key: block.median(peer, figure) for figure in figures}
-            each = [{"values": run.values, "failures": run.failures} for run in runs]
-            records.append({"user": user, "peer": peer, "medians": medians, "runs": each})
+            records.append(
+                {"user": user, "peer": peer, "medians": medians, "runs": [*map(asdict, runs)]}
+            )
     return records
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import statistics
 import time
@@ -28,6 +29,7 @@ SETTLED_SECONDS = 3.0
 KILLING_SECONDS = 45.0
 STATUS_CALLS = 3
 LOOK_AGAIN_SECONDS = 0.01  # rarely, to leave the processors to those who are measured
+LONGEST_PAUSE_SECONDS = 5.0
 GOLDEN = 0.6180339887
 
 
@@ -47,6 +49,8 @@ class Result:
 
     values: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
+    """How busy the machine was before the trial."""
 
 
 class Trial:
@@ -157,7 +161,7 @@ class Trial:
             self._settle(name)
             # Whoever looks once a second must not be met always at the same moment of it.
             longest = max(times, default=1.0)
-            time.sleep(0.02 + (number * GOLDEN % 1) * 2 * min(longest, 5.0))
+            time.sleep(0.02 + (number * GOLDEN % 1) * min(longest, LONGEST_PAUSE_SECONDS))
             self._starts.collect()
             with targets([self._starts.latest[name].pid], self._site.child) as (target,):
                 since = time.monotonic_ns()

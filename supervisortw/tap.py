@@ -3,6 +3,9 @@
 This is the one module that knows them all, and that names the global reactor.
 """
 
+# Twisted's Service has no annotations.
+# mypy: allow-untyped-calls
+
 from __future__ import annotations
 
 import contextlib

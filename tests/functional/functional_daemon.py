@@ -172,6 +172,7 @@ class Daemon:
 
     def start(self, *options: str) -> Completed:
         """Start the daemon in the background; it is ready when this returns."""
+        self._shell = self._open_shell()  # gets ready meanwhile
         done = self.supervisord(*options)
         assert done.returncode == 0, done.stderr
         assert is_alive(self.pid), done.stdout
@@ -179,6 +180,7 @@ class Daemon:
 
     def start_in_foreground(self, *options: str, **popen: object) -> subprocess.Popen[bytes]:
         """Start ``supervisord -n`` in a session of its own, and wait until the daemon is ready."""
+        self._shell = self._open_shell()  # gets ready meanwhile
         command = self.supervisord_command("-n", *options)
         self.said = open(self.place / "said", "wb")  # noqa: SIM115  # closed by stop()
         streams = {"stdout": self.said, "stderr": subprocess.STDOUT, "start_new_session": True}
@@ -199,7 +201,6 @@ class Daemon:
 
     def note_pids(self, daemon: int) -> None:
         """Note which process the daemon is, and find its holder."""
-        self.hang_up()
         self.pid = daemon
         stat = stat_of(daemon)
         self.holder = stat.parent if stat else 0

@@ -77,8 +77,7 @@ class Screen:
 class Terminal:
     """The terminal of one process."""
 
-    def __init__(self, kind: str, controller: int, process: subprocess.Popen[bytes]) -> None:
-        self.kind = kind
+    def __init__(self, controller: int, process: subprocess.Popen[bytes]) -> None:
         self.process = process
         self.screen = Screen()
         self._controller = controller
@@ -165,6 +164,6 @@ def terminal(
             env=daemon.environment_with(TERM=kind),
         )
         os.close(its_end)
-        yield Terminal(kind, controller, process)
+        yield Terminal(controller, process)
     finally:
         os.close(controller)

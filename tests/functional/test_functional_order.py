@@ -32,6 +32,9 @@ def ordered(daemon: Daemon) -> Daemon:
     daemon.start()
     for name in PRIORITIES:
         daemon.wait_for_output(name, "ready")
+    wait_until(
+        lambda: daemon.log_text().count("STARTING -> RUNNING") == len(PRIORITIES), daemon.log_text
+    )
     return daemon
 
 

@@ -81,8 +81,11 @@ def test_a_second_ctrl_c_does_not_hurry_or_disturb_the_end(daemon: Daemon) -> No
     assert "Traceback" not in daemon.log_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("to_the_holder", [True, False], ids=["to the holder", "to the daemon"])
+@pytest.mark.parametrize(
+    ("number", "to_the_holder"),
+    [(signal.SIGTERM, True), (signal.SIGINT, True), (signal.SIGTERM, False)],
+    ids=["TERM to the holder", "INT to the holder", "TERM to the daemon"],
+)
 def test_a_signal_ends_programs_daemon_and_holder_with_0(
     daemon: Daemon, number: int, to_the_holder: bool
 ) -> None:

@@ -58,6 +58,7 @@ def test_a_deleted_one_is_made_again_within_a_second(daemon: Daemon) -> None:
     for _ in range(3):
         daemon.socket.unlink()
         wait_until(daemon.socket.exists, "the socket is there again", seconds=1)
+        daemon.hang_up()
         assert _mode(daemon.socket) == 0o600
         assert daemon.status().programs.keys() == before.programs.keys()
     assert daemon.status().pid == before.pid
@@ -69,6 +70,7 @@ def test_one_that_was_moved_away_is_made_again(daemon: Daemon) -> None:
     daemon.start()
     daemon.socket.rename(daemon.place / "moved.sock")
     wait_until(daemon.socket.exists, "the socket is there again", seconds=1)
+    daemon.hang_up()
     assert daemon.status().up == ("sleeper",)
 
 
@@ -80,6 +82,7 @@ def test_one_that_is_replaced_by_a_file_is_told_and_the_file_left_alone(daemon: 
     precious.rename(other)
     wait_until(lambda: "control socket deleted" in daemon.log_text(), daemon.log_text, seconds=1)
     wait_until(daemon.socket.exists, "the socket is there again", seconds=1)
+    daemon.hang_up()
     (note,) = daemon.status().notes
     assert f"not listening on {other}" in note
     assert other.read_text() == "precious"
@@ -93,6 +96,7 @@ def test_its_directory_may_be_deleted_with_it(daemon: Daemon) -> None:
     assert _mode(directory) == 0o700
     directory.rename(daemon.place / "away")  # in one step, so that nothing can be made in it
     wait_until(daemon.socket.exists, "the socket is there again", seconds=1)
+    daemon.hang_up()
     assert daemon.status().up == ("sleeper",)
 
 
@@ -109,5 +113,6 @@ def test_sessions_outlive_the_name_of_the_socket(daemon: Daemon) -> None:
     wait_until(lambda: said.read_bytes().count(b"tick") > 2, "it follows")
     daemon.socket.unlink()
     wait_until(daemon.socket.exists, "the socket is there again", seconds=1)
+    daemon.hang_up()
     so_far = said.read_bytes().count(b"tick")
     wait_until(lambda: said.read_bytes().count(b"tick") > so_far + 5, "it goes on")

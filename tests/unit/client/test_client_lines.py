@@ -238,6 +238,21 @@ class TestRunLines:
         self.run(person, "supervisor> ")
         assert person.desk.out == "supervisor> 4000\nsupervisor> "
 
+    @pytest.mark.parametrize(("typed", "done"), [("y\n", True), ("YES\n", True), ("no\n", False)])
+    def test_somebody_at_a_prompt_is_asked_before_a_shutdown(
+        self, person: Person, typed: str, done: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Typed(monkeypatch, "shutdown\n", typed, "")
+        self.run(person, "supervisor> ")
+        assert "Stop all programs, and supervisord at /run/a? [y/N] " in person.desk.out
+        assert (("shutdown",) in person.terminal.daemon().asked) is done
+
+    def test_a_pipe_is_not_asked(self, person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+        Typed(monkeypatch, "shutdown\n", "")
+        assert self.run(person).answer is ExitCode.OK
+        assert "[y/N]" not in person.desk.out
+        assert person.terminal.daemon().asked == [("shutdown",)]
+
     def test_ctrl_c_while_a_line_is_waited_for_ends_it(
         self, person: Person, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -333,6 +348,19 @@ class TestDesk:
         desk.say(["two", ""], A)
         desk.say(["three"])
         assert capsys.readouterr().out == "one\n/run/a | two\n/run/a |\nthree\n"
+
+    @pytest.mark.parametrize(("terminal", "told"), [(True, "\n"), (False, "")])
+    def test_what_follows_a_ctrl_c_begins_on_a_new_line(
+        self,
+        desk: Desk,
+        terminal: bool,
+        told: str,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+        desk.leave_echo()
+        assert capsys.readouterr().out == told
 
     def test_without_a_prompt_everything_is_confirmed(self, desk: Desk) -> None:
         assert answer(desk.confirm("Really?"))  # type: ignore[arg-type]

@@ -8,13 +8,19 @@ from pathlib import Path
 
 import pytest
 from fakes.terminal import Terminal
+from prompt_toolkit.application import create_app_session
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, InMemoryHistory
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+from twisted.internet.defer import Deferred
 
 from supervisortw.client import prompt
 from supervisortw.client.commands import TABLE
-from supervisortw.client.prompt import GROUPS, CommandCompleter, _history, _prompt
+from supervisortw.client.exitcodes import ExitCode
+from supervisortw.client.interrupts import Interrupts
+from supervisortw.client.prompt import GROUPS, CommandCompleter, _history, _prompt, run_prompt
 from supervisortw.errors import LocalError, Unreachable
 
 A, B = "/run/a", "/run/b"
@@ -129,3 +135,68 @@ class TestHistory:
         (tmp_path / "file").write_text("")
         monkeypatch.setattr(prompt, "state_directory", lambda: str(tmp_path / "file"))
         assert isinstance(_history(), InMemoryHistory)
+
+
+class Typing:
+    """Somebody at the prompt: what is typed goes in at once, and the lines come out."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
+        self.interrupts = Interrupts(lambda function: function())
+
+    def type(self, keys: str) -> ExitCode:
+        async def sit_there() -> ExitCode:
+            with create_pipe_input() as pipe, create_app_session(pipe, DummyOutput()):
+                pipe.send_text(keys)
+                prompting = run_prompt(self.terminal.desk, "supervisor", self.interrupts)
+                waiting = Deferred.fromCoroutine(prompting)
+                return await waiting.asFuture(asyncio.get_running_loop())
+
+        return asyncio.run(sit_there())
+
+
+ENTER, CTRL_C, CTRL_D = "\r", "\x03", "\x04"
+
+
+class TestPrompt:
+    @pytest.fixture(autouse=True)
+    def _nowhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(prompt, "_history", InMemoryHistory)
+
+    @pytest.fixture
+    def typing(self) -> Typing:
+        return Typing(Terminal(A))
+
+    def printed(self, typing: Typing) -> list[str]:
+        """Return what was printed after the first status."""
+        return typing.terminal.desk.printed()[10:]
+
+    def test_it_begins_with_a_hint_and_how_things_stand(self, typing: Typing) -> None:
+        assert typing.type(CTRL_D) is ExitCode.OK
+        first, *others = typing.terminal.desk.printed()
+        assert first.startswith("supervisorctl: 'help' shows the commands")
+        assert others[0] == "socket='/run/test.sock'"
+        assert len(others) == 9
+
+    def test_lines_are_commands_until_one_leaves(self, typing: Typing) -> None:
+        assert typing.type(f"pid{ENTER}nosuch{ENTER}quit{ENTER}pid{ENTER}") is ExitCode.OK
+        assert self.printed(typing) == ["4000"]
+        assert typing.terminal.desk.complaints()[0].startswith("no such command: nosuch")
+
+    def test_ctrl_c_drops_the_line(self, typing: Typing) -> None:
+        typing.type(f"shutdown{CTRL_C}pid{ENTER}{CTRL_D}")
+        assert self.printed(typing) == ["4000"]
+        assert ("shutdown",) not in typing.terminal.daemon().asked
+
+    @pytest.mark.parametrize(
+        ("answer", "done"), [("y", True), ("YES", True), ("n", False), ("", False), ("x", False)]
+    )
+    def test_before_a_shutdown_it_asks(self, typing: Typing, answer: str, done: bool) -> None:
+        typing.type(f"shutdown{ENTER}{answer}{ENTER}{CTRL_D}")
+        assert (("shutdown",) in typing.terminal.daemon().asked) is done
+
+    def test_a_lost_connection_is_told(self, typing: Typing) -> None:
+        typing.type(CTRL_D)
+        typing.terminal.session().lose()
+        expected = ["/run/a: the connection to supervisord was lost"]
+        assert typing.terminal.desk.complaints() == expected

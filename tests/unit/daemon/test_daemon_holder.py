@@ -180,6 +180,64 @@ class TestReap:
         assert ended == []
 
 
+class TestHold:
+    """The loop: signals arrive as bytes in a pipe, and words from the daemon over its link."""
+
+    @pytest.fixture
+    def wakeup(self) -> Iterator[tuple[int, int]]:
+        read, write = os.pipe()
+        yield read, write
+        os.close(read)
+        os.close(write)
+
+    def test_signals_are_passed_on_until_the_daemon_has_ended(
+        self,
+        ends: tuple[socket.socket, socket.socket],
+        wakeup: tuple[int, int],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        ours, theirs = ends
+        sent: list[tuple[int, int]] = []
+        reaped = [None, 0]
+        monkeypatch.setattr(holder, "reap", lambda daemon: reaped.pop(0))
+
+        def kill(pid: int, number: int) -> None:
+            sent.append((pid, number))
+            if number == signal.SIGTERM:
+                HolderLink(theirs).final(5)
+                theirs.close()
+            os.write(wakeup[1], bytes([signal.SIGCHLD]))
+
+        monkeypatch.setattr(os, "kill", kill)
+        signals = [signal.SIGHUP, signal.SIGTERM, signal.SIGWINCH]
+        os.write(wakeup[1], bytes([signals[0]]))
+        os.write(wakeup[1], bytes([signals[1], signals[2]]))
+        assert holder.hold(42, ours, wakeup[0], None) == 5
+        assert sent == [(42, signal.SIGHUP), (42, signal.SIGTERM)]
+
+    def test_a_daemon_that_lets_go_of_its_link_is_waited_for(
+        self,
+        ends: tuple[socket.socket, socket.socket],
+        wakeup: tuple[int, int],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        ours, theirs = ends
+        asked: list[list[int]] = []
+
+        def choose(watched: list[int], *others: object) -> tuple[list[int], list[int], list[int]]:
+            asked.append(list(watched))
+            if len(asked) == 2:
+                os.write(wakeup[1], bytes([signal.SIGCHLD]))
+                return [wakeup[0]], [], []
+            return [ours.fileno()], [], []
+
+        monkeypatch.setattr(holder.select, "select", choose)
+        monkeypatch.setattr(holder, "reap", lambda daemon: 3 * CODE)
+        theirs.close()
+        assert holder.hold(42, ours, wakeup[0], None) == 3
+        assert asked == [[ours.fileno(), wakeup[0]], [wakeup[0]]]
+
+
 class TestTellReady:
     def test_who_waits_is_let_go_and_nothing_is_printed_any_more(
         self, monkeypatch: pytest.MonkeyPatch
