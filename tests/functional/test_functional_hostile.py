@@ -56,12 +56,15 @@ def running(daemon: Daemon) -> Iterator[Daemon]:
     pid = daemon.wait_for("sleeper", "RUNNING").pid
     yield daemon
     _answers_within_a_second(daemon)
-    assert daemon.status().programs["sleeper"].pid == pid
+    assert daemon.ctl("pid", "sleeper").stdout == f"{pid}\n"
     assert "Traceback" not in daemon.log_text()
 
 
 def _answers_within_a_second(daemon: Daemon) -> None:
+    """It lets a new client in, and tells an old one how things are."""
     began = time.monotonic()
+    with _connect(daemon) as client:
+        _log_in(client)
     assert "sleeper" in daemon.status().up
     assert time.monotonic() - began < 1
 
@@ -71,6 +74,11 @@ def _connect(daemon: Daemon) -> socket.socket:
     client.settimeout(5)
     client.connect(str(daemon.socket))
     return client
+
+
+def _log_in(client: socket.socket) -> None:
+    client.sendall(pack([b"PEER1"]))
+    assert client.recv(100).startswith(pack([b"\x01"]))
 
 
 def _send(client: socket.socket, data: bytes) -> None:
@@ -99,8 +107,7 @@ def test_garbage_on_the_socket(running: Daemon) -> None:
 def test_garbage_after_the_login(running: Daemon) -> None:
     for kind, garbage in AFTER_THE_LOGIN.items():
         with _connect(running) as client:
-            client.sendall(pack([b"PEER1"]))
-            assert client.recv(100).startswith(pack([b"\x01"]))
+            _log_in(client)
             _send(client, garbage)
             assert _closes(client), kind
         _answers_within_a_second(running)
@@ -117,8 +124,7 @@ def test_clients_that_log_in_and_say_nothing(running: Daemon) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(30):
             client = stack.enter_context(_connect(running))
-            client.sendall(pack([b"PEER1"]))
-            assert client.recv(100)
+            _log_in(client)
         _answers_within_a_second(running)
 
 
