@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -180,6 +181,18 @@ class TestReap:
         assert ended == []
 
 
+def never_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a wait fail at once if there is nothing to wait for."""
+    wait = select.select
+
+    def choose(*watched: list[int]) -> tuple[list[int], list[int], list[int]]:
+        found: tuple[list[int], list[int], list[int]] = wait(*watched, 0)
+        assert found[0], "waits for ever"
+        return found
+
+    monkeypatch.setattr(holder.select, "select", choose)
+
+
 class TestHold:
     """The loop: signals arrive as bytes in a pipe, and words from the daemon over its link."""
 
@@ -198,15 +211,15 @@ class TestHold:
     ) -> None:
         ours, theirs = ends
         sent: list[tuple[int, int]] = []
-        reaped = [None, 0]
-        monkeypatch.setattr(holder, "reap", lambda daemon: reaped.pop(0))
+        monkeypatch.setattr(holder, "reap", lambda daemon: 0)
+        never_for_ever(monkeypatch)
 
         def kill(pid: int, number: int) -> None:
             sent.append((pid, number))
             if number == signal.SIGTERM:
                 HolderLink(theirs).final(5)
                 theirs.close()
-            os.write(wakeup[1], bytes([signal.SIGCHLD]))
+                os.write(wakeup[1], bytes([signal.SIGCHLD]))
 
         monkeypatch.setattr(os, "kill", kill)
         signals = [signal.SIGHUP, signal.SIGTERM, signal.SIGWINCH]
