@@ -250,6 +250,23 @@ class TestHold:
         assert holder.hold(42, ours, wakeup[0], None) == 3
         assert asked == [[ours.fileno(), wakeup[0]], [wakeup[0]]]
 
+    def test_a_last_word_that_comes_together_with_the_end_is_heard(
+        self,
+        ends: tuple[socket.socket, socket.socket],
+        wakeup: tuple[int, int],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        ours, theirs = ends
+
+        def choose(*watched: object) -> tuple[list[int], list[int], list[int]]:
+            HolderLink(theirs).final(6)  # after the look at what is readable
+            os.write(wakeup[1], bytes([signal.SIGCHLD]))
+            return [wakeup[0]], [], []
+
+        monkeypatch.setattr(holder.select, "select", choose)
+        monkeypatch.setattr(holder, "reap", lambda daemon: 0)
+        assert holder.hold(42, ours, wakeup[0], None) == 6
+
 
 class TestTellReady:
     def test_who_waits_is_let_go_and_nothing_is_printed_any_more(
