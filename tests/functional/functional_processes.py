@@ -69,7 +69,12 @@ def everybody() -> Iterator[Stat]:
 
 
 def is_alive(pid: int) -> bool:
-    """True if the process has not ended; one that nobody has reaped yet has ended."""
+    """True if the process has not ended; one that nobody has reaped yet has ended.
+
+    No process has the number 0.
+    """
+    if pid == 0:
+        return False
     if sys.platform == "linux":
         stat = stat_of(pid)
         return stat is not None and stat.alive

@@ -9,22 +9,9 @@ import time
 import pytest
 from functional_daemon import Daemon
 from functional_processes import everybody
+from functional_single import SINGLE
 
 pytestmark = pytest.mark.needs_linux
-
-# Tells of a second copy of itself, and takes a moment to end.
-SINGLE = """
-    import fcntl, os, signal, sys, time
-    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.02), os._exit(0)))
-    name = sys.argv[1]
-    lock = open(name, "w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        open(name + ".second", "w").close()
-    while True:
-        time.sleep(3600)
-    """
 
 NAMES = [f"single{number}" for number in range(5)]
 CLIENTS = 20

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from functional_daemon import Daemon, Status
-from functional_processes import is_alive, wait_until
+from functional_processes import command_of, is_alive, wait_until
+
+pytestmark = pytest.mark.needs_linux
 
 BROKEN = """\
 <supervisord>
@@ -109,7 +111,7 @@ def test_what_was_stopped_by_hand_stays_stopped_even_if_it_changed(running: Daem
     assert running.ask("reload") == "alpha: updated in place (command, priority changed)\n"
     assert running.status().programs["alpha"].state == "STOPPED"
     pid = int(running.ask("start", "alpha").split()[-1])
-    assert running.run(["ps", "-o", "args=", "-p", str(pid)]).stdout == "sleep 2000\n"
+    assert command_of(pid).split() == [f"{pid}:", "sleep", "2000"]
 
 
 def test_what_was_given_up_is_not_tried_again_by_a_reload(daemon: Daemon) -> None:

@@ -10,6 +10,8 @@ import pytest
 from functional_daemon import Daemon
 from functional_processes import wait_until
 
+pytestmark = pytest.mark.needs_linux
+
 SLEEPER = """
     <program sleeper>
       command sleep 1000

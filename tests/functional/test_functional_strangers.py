@@ -12,7 +12,7 @@ from functional_account import Account
 from functional_daemon import Completed, Daemon
 from functional_processes import wait_until
 
-pytestmark = pytest.mark.needs_root
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_linux]
 
 SLEEPER = """
     <program sleeper>

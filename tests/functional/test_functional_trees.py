@@ -8,6 +8,7 @@ import time
 import pytest
 from functional_daemon import Daemon
 from functional_processes import is_alive, session_of, wait_until
+from functional_single import SINGLE
 
 pytestmark = pytest.mark.needs_linux
 
@@ -155,7 +156,7 @@ def test_what_ends_while_it_is_being_started_leaves_nothing(daemon: Daemon) -> N
     daemon.write(
         f"""
         <program single>
-          command {daemon.python("single.py", SINGLE)} {daemon.place}
+          command {daemon.python("single.py", SINGLE)} {daemon.place}/single
         </program>
         """,
         "start-seconds 0.3",
@@ -169,25 +170,8 @@ def test_what_ends_while_it_is_being_started_leaves_nothing(daemon: Daemon) -> N
         client.wait(20)
     assert daemon.ctl("restart", "single").returncode == 0
     row = daemon.wait_for("single", "RUNNING")
-    assert (daemon.place / "pid").read_text() == str(row.pid)
-    assert not (daemon.place / "second").exists()
-
-
-# Notices a second copy of itself.
-SINGLE = """
-    import fcntl, os, signal, sys, time
-    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.05), os._exit(0)))
-    place = sys.argv[1]
-    lock = open(place + "/single", "w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        open(place + "/second", "w").close()
-    with open(place + "/pid", "w") as file:
-        file.write(str(os.getpid()))
-    while True:
-        time.sleep(3600)
-    """
+    assert (daemon.place / "single.pid").read_text() == str(row.pid)
+    assert not (daemon.place / "single.second").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from functional_account import Account
 from functional_daemon import Daemon
-from functional_processes import is_alive, wait_until, wait_until_gone
+from functional_processes import command_of, everybody, is_alive, wait_until, wait_until_gone
 from functional_terminal import Terminal, terminal
 
 pytestmark = pytest.mark.needs_linux
@@ -102,7 +102,8 @@ def test_the_tutorial_from_its_test_program_to_the_end_of_its_tour(
         assert shell.command("status")[2:4] == ["up=", "down=test"]
         shell.type("quit\r")
         shell.ends_with(0)
-    assert str(daemon.place / "sleep-test") not in daemon.run(["ps", "-A", "-o", "args"]).stdout
+    running = [command_of(stat.pid) for stat in everybody()]
+    assert not [command for command in running if str(daemon.place / "sleep-test") in command]
     assert _starts(daemon) < 20
 
 
