@@ -23,7 +23,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel
 
 from supervisortw.core.model import Settings, TcpAddress, UnixAddress
-from supervisortw.daemon import controlsocket
+from supervisortw.daemon import controlsocket, listeners
 from supervisortw.daemon.controlsocket import ControlSocket
 from supervisortw.daemon.listeners import Listeners
 from supervisortw.errors import AlreadyRunning, LocalError, UnsafePath
@@ -278,6 +278,16 @@ class TestStop:
         bench.stop(listening)
         assert other.is_there()
 
+    def test_its_name_can_be_removed_first(self, bench: Bench) -> None:
+        listening = bench.start()
+        listening.remove_name()
+        assert not bench.path.exists()
+        assert bench.listening() == 1
+        listening.remove_name()
+        other = bench.start()
+        listening.remove_name()
+        assert other.is_there()
+
     def test_what_never_listened_can_be_stopped(self, bench: Bench) -> None:
         assert not bench.socket().is_there()
         assert bench.socket().stop().called
@@ -431,6 +441,19 @@ class TestListeners:
         open_.a.unlink()
         open_.look()
         assert open_.a.is_socket(), "the second time as well"
+
+    @pytest.mark.needs_linux
+    def test_its_directory_is_made_again_too(
+        self, open_: Open, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made: list[Settings] = []
+        monkeypatch.setattr(listeners, "make_directories", made.append)
+        wanted = settings(open_.a)
+        open_.listeners.open(wanted)
+        open_.listeners.watch(wanted)
+        open_.a.unlink()
+        open_.look()
+        assert made == [wanted]
 
     @pytest.mark.needs_linux
     def test_other_files_come_and_go(self, open_: Open, place: Path) -> None:

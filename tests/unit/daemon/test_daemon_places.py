@@ -159,6 +159,14 @@ class TestPidFile:
         assert not path.exists()
         file.remove()
 
+    def test_no_descriptor_is_left(self, place: Path) -> None:
+        before = os.open(os.devnull, os.O_RDONLY)
+        os.close(before)
+        PidFile(str(place / "pid")).write()
+        after = os.open(os.devnull, os.O_RDONLY)
+        os.close(after)
+        assert after == before, "the next number is the same"
+
     def test_it_can_be_read_by_all(self, place: Path) -> None:
         before = os.umask(0)
         PidFile(str(place / "pid")).write()
