@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -73,6 +74,7 @@ class Supervisor:
         self._around = surroundings
         self._processes: dict[str, ManagedProcess] = {}
         self._outputs: dict[str, Output] = {}
+        self._watches: list[_LogWatch] = []
         self._withheld_told: set[str] = set()
         self._turns = Turns(surroundings.clock)
         self._born = surroundings.clock.seconds()
@@ -166,8 +168,15 @@ class Supervisor:
         return [self._clear(name) for name in chosen] + unknown
 
     def watch_log(self, name: str | None, grown: Callable[[], None]) -> Cancel:
-        """Call ``grown`` each time a log has changed."""
-        return self._output(name).watch(grown)
+        """Call ``grown`` each time a log has changed, also when a reload gives it another file."""
+        watch = _LogWatch(name, grown, self._output(name).watch(grown))
+        self._watches.append(watch)
+
+        def stop() -> None:
+            self._watches.remove(watch)
+            watch.cancel()
+
+        return stop
 
     # How it is done.
 
@@ -314,6 +323,7 @@ class Supervisor:
             outcome = await process.stop()
         del self._processes[name]
         self._outputs.pop(name).close()
+        self._watch_again(name)
         return outcome
 
     def _replace_output(self, before: Program, after: Program) -> Output | None:
@@ -322,7 +332,30 @@ class Supervisor:
             return None
         outdated = self._outputs[after.name]
         self._outputs[after.name] = self._around.output_for(after)
+        self._watch_again(after.name)
         return outdated
+
+    def _watch_again(self, name: str) -> None:
+        """Let those who follow a log notice that it is another one, or that there is none any more."""
+        for watch in [each for each in self._watches if each.name == name]:
+            watch.cancel()
+            watch.cancel = _nothing
+            with contextlib.suppress(Refused):  # they learn it when they read
+                watch.cancel = self._output(name).watch(watch.grown)
+            watch.grown()
+
+
+@dataclass(slots=True)
+class _LogWatch:
+    """Somebody who wants to know when a log changes."""
+
+    name: str | None
+    grown: Callable[[], None]
+    cancel: Cancel
+
+
+def _nothing() -> None:
+    pass
 
 
 def _working_directory() -> str:

@@ -237,7 +237,6 @@ class TestLogfile:
         reload(daemon, replace(WEB, user="www"))
         assert [each.closed for each in daemon.outputs["web"]] == [True, False]
 
-    @pytest.mark.xfail(strict=True, reason="who follows a log stays with the old file")
     def test_who_follows_the_log_goes_on_with_the_new_one(self) -> None:
         daemon = booted(WEB)
         told: list[int] = []
@@ -247,7 +246,6 @@ class TestLogfile:
         daemon.output("web").write(b"new\n")
         assert told == [1]
 
-    @pytest.mark.xfail(strict=True, reason="who follows a log that is gone is not told")
     def test_who_follows_the_log_of_a_removed_program_is_told(self) -> None:
         daemon = booted(WEB)
         told: list[int] = []
