@@ -65,9 +65,15 @@ def _start(options: Options, configuration: Configuration) -> int:
     os.environ["SUPERVISOR_LOCK_FD"] = str(lock)
     os.environ["SUPERVISOR_PYTHON_PATH"] = os.pathsep.join(sys.path)
     command = _holder_command(options, configuration, lock)
-    if options.foreground or settings.nodaemon:
-        _become_holder(command)
-    return _start_detached(command, lock, settings.directory or "/")
+    try:
+        if options.foreground or settings.nodaemon:
+            _become_holder(command)
+        return _start_detached(command, lock, settings.directory or "/")
+    except OSError as error:  # a Python that the user cannot run, or a directory that is not there
+        what = error.filename or sys.executable
+        raise LocalError(
+            f"cannot start the daemon as uid {os.geteuid()}: {what}: {error.strerror}"
+        ) from None
 
 
 def _holder_command(options: Options, configuration: Configuration, lock: int) -> list[str]:
