@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
 
 from supervisortw.core.environment import Login
+from supervisortw.core.model import Limit
 from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer
 
 Cancel = Callable[[], None]
@@ -43,28 +45,42 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpawnRequest:
-    """Everything that is needed to start one process.
+    """Everything that is needed to start one process, which will lead a session of its own.
 
     ``command`` begins with a path, or with a name that is looked up in the PATH of ``environment``.
-    ``output`` is the file descriptor that becomes both stdout and stderr. ``identity`` None means
-    the daemon's own. The process leads a session of its own.
+    ``stdin``, ``stdout``, ``stderr`` are file descriptors of the caller's; ``stdin`` None means
+    /dev/null. ``listening`` are sockets that the process finds at descriptor 3 and on, with their
+    names, as sd_listen_fds(3) has them. ``identity``, ``nice`` and ``umask`` None mean the daemon's
+    own. ``limits`` are set over those that the daemon was started with. ``cgroup`` is a directory of
+    cgroup2 that the process is put into.
     """
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    output: int
+    stdout: int
+    stderr: int
+    stdin: int | None = None
+    listening: tuple[tuple[str, int], ...] = ()
     identity: Identity | None = None
-    umask: int = 0o022
+    umask: int | None = None
     directory: str = "/"
+    nice: int | None = None
+    limits: tuple[Limit, ...] = ()
+    no_new_privileges: bool = False
+    cgroup: str | None = None
 
 
 class Spawner(Protocol):
     """Starts processes."""
 
-    def spawn(self, protocol: IProcessProtocol, request: SpawnRequest) -> IProcessTransport:
-        """Start a process that ``protocol`` is told about; never calls it before it has returned.
+    def spawn(
+        self, protocol: IProcessProtocol, request: SpawnRequest
+    ) -> Deferred[IProcessTransport]:
+        """Start a process that ``protocol`` is told about.
 
-        Raises SpawnError with a reason for the operator.
+        Fires with its transport once the program runs, after ``protocol`` was connected to it and
+        before ``protocol`` is told of its end. Fails with SpawnError, which has a reason for the
+        operator. The descriptors of ``request`` can be closed as soon as this has returned.
         """
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}\Z")
 RESERVED_NAMES = frozenset({"all", "up", "down"})
 DAEMON_STREAMS = ("/dev/stdout", "/dev/stderr")
+DISCARD = "none"  # where output is thrown away
 
 
 class AutoRestart(enum.Enum):
@@ -57,29 +58,76 @@ class StopScope(enum.Enum):
     LEADER = "leader"
 
 
+class Stdin(enum.Enum):
+    """What a program reads from as its standard input, where it is no socket."""
+
+    NULL = "null"
+    PIPE = "pipe"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopStep:
-    """One step of a stop: a signal by its number, and the seconds before the next step."""
+    """One step of a stop, and the seconds before the next step.
 
-    signal: int
+    ``signal`` is a number, or None for the step that runs the program's stop command.
+    """
+
+    signal: int | None
     wait: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """One program to be kept running.
+class Limit:
+    """A limit of resources, as setrlimit(2) has it; None means unlimited.
 
-    Times are seconds. ``logfile`` is an absolute path, one of DAEMON_STREAMS, or None for "discard".
-    ``start_retries`` None means that ``backoff_limit`` counts the tries as well, and ``restart_limit``
-    None that restarts are not counted. ``umask`` None means the daemon's. After the last of
-    ``stop_steps`` comes SIGKILL. ``restart_jitter`` is a fraction of the delay.
+    ``name`` is the kernel's without RLIMIT_, in lower case, such as ``nofile``.
+    """
+
+    name: str
+    soft: int | None
+    hard: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListeningSocket:
+    """A socket that the daemon listens on for programs; ``mode`` and ``owner`` are for UNIX ones."""
+
+    name: str
+    address: Address
+    backlog: int = 128
+    mode: int = 0o600
+    owner: tuple[str, str | None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A program to be kept running, and how many processes of it.
+
+    Texts may still hold ``%(process_num)d`` and the like; `supervisortw.core.expand` makes one
+    `Process` of it for each number. Times are seconds. ``logfile`` and ``stderr_logfile`` are absolute
+    paths, one of DAEMON_STREAMS, or DISCARD; ``stderr_logfile`` None sends both streams to
+    ``logfile``. ``processes`` None means one process, which has the program's name and no number.
+    ``start_retries`` None means that ``backoff_limit`` counts the tries as well, ``restart_limit``
+    None that restarts are not counted, ``stable_seconds`` None that ``backoff_limit`` tells how long a
+    stable run is. ``umask``, ``directory`` and ``nice`` None mean the daemon's. After the last of
+    ``stop_steps`` comes SIGKILL. ``restart_jitter`` is a fraction of the delay. ``watchdog_seconds`` 0
+    means no watchdog. ``unix_group`` is the group that the process runs as; ``group`` names the
+    <group> that the program is in, or the program itself.
     """
 
     name: str
     command: tuple[str, ...]
+    group: str = ""
+    group_priority: int | None = None
     priority: int = 999
+    processes: int | None = None
+    process_name: str = "%(program_name)s_%(process_num)d"
+    first_number: int = 0
     auto_start: bool = True
     auto_restart: AutoRestart = AutoRestart.ALWAYS
+    essential: bool = False
+    oneshot: bool = False
+    depends_on: tuple[str, ...] = ()
     exit_codes: frozenset[int] = frozenset()
     backoff_limit: int = 3
     forever: bool = False
@@ -90,20 +138,54 @@ class Program:
     restart_jitter: float = 0.1
     restart_limit: int | None = None
     restart_period: float = 60.0
+    stable_seconds: float | None = None
+    notify: bool = False
+    ready_seconds: float = 60.0
+    watchdog_seconds: float = 0.0
     stop_steps: tuple[StopStep, ...] = (StopStep(signal=signal.SIGTERM, wait=10.0),)
+    stop_command: tuple[str, ...] = ()
     stop_scope: StopScope = StopScope.SESSION
     user: str | None = None
-    group: str | None = None
+    unix_group: str | None = None
+    directory: str | None = None
     umask: int | None = None
+    nice: int | None = None
+    limits: tuple[Limit, ...] = ()
+    no_new_privileges: bool = False
+    cgroup: bool = False
+    stdin: Stdin = Stdin.NULL
+    stdin_socket: str | None = None
+    sockets: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     environment_files: tuple[str, ...] = ()
-    logfile: str | None = None
     pass_environment: tuple[str, ...] = ()
+    logfile: str = DISCARD
+    stderr_logfile: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.group:
+            object.__setattr__(self, "group", self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process(Program):
+    """One process of a program, with a name of its own and nothing left to be expanded.
+
+    ``name`` is the process's full name, by which operators and answers call it: ``group:process``, or
+    the process's name alone where its group has the same. ``program`` is the program's name.
+    """
+
+    program: str = ""
+    process: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The daemon's own settings. Paths are absolute; ``umask`` and ``socket_mode`` are mode bits."""
+    """The daemon's own settings. Paths are absolute; ``umask`` and ``socket_mode`` are mode bits.
+
+    ``max_starting`` None means that any number of processes may be starting at once.
+    """
 
     sockets: tuple[Address, ...]
     state_directory: str
@@ -117,6 +199,8 @@ class Settings:
     directory: str | None = None
     umask: int = 0o022
     user: str | None = None
+    max_starting: int | None = None
+    start_delay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +214,7 @@ class Configuration:
     source: str
     settings: Settings
     programs: Mapping[str, Program] = field(default_factory=dict)
+    sockets: Mapping[str, ListeningSocket] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
