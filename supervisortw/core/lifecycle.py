@@ -10,14 +10,16 @@ nothing behind that somebody would have to remember.
 
 The states::
 
-    STOPPED --StartAsked--> STARTING --start-seconds--> RUNNING
-       ^                      |  ^                         |
-       |          too quick   v  | delay           ends    v
-       |                    BACKOFF          EXITED, or STARTING again
+    STOPPED --StartAsked--> WAITING --Admitted--> STARTING --ready--> RUNNING
+       ^                     ^   ^                   |                   |
+       |             delay   |   |       too quick   v            ends   v
+       |                    BACKOFF <--------------- EXITED, or WAITING again
        |                      |
        |                      v  too often
     STOPPING <--StopAsked   FATAL
 
+WAITING lasts until what the program depends on is ready and it is its turn; no process exists yet.
+STARTING lasts for start-seconds, or until the program says that it is ready (``notify``).
 STOPPING lasts until every process of the program's session is gone, whoever ended it: also after a
 leader that died by itself and left others behind. `Life.next` says what follows.
 """
@@ -28,9 +30,34 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from supervisortw.core.lifeevents import (
+    Admitted,
+    Await,
+    CancelAwait,
+    CancelTimer,
+    Effect,
+    Event,
+    Exited,
+    Extended,
+    ExtendTimer,
+    Pinged,
+    Ready,
+    RestartAsked,
+    RunStopCommand,
+    SessionEmptied,
+    SetTimer,
+    Signal,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    StartAsked,
+    StopAsked,
+    StopCommandEnded,
+    TimedOut,
+)
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Program
-from supervisortw.core.restart import Moment, Tally, Verdict, after_death, after_failed_spawn
+from supervisortw.core.restart import Tally, Verdict, after_death, after_failed_spawn
 from supervisortw.core.states import State
 from supervisortw.errors import InvalidTransition
 
@@ -41,7 +68,8 @@ class Life:
 
     ``tally`` is what the restart policy remembers of deaths. ``next`` is what follows once STOPPING
     is over, ``stop_step`` how far the stop has got, and ``delay`` how many seconds BACKOFF lasts;
-    ``spawned`` is whether a STARTING program has its process yet. They mean nothing in other states.
+    ``spawned`` is whether a STARTING program has its process yet, and ``ready`` whether it has said
+    that it is ready before we knew of it. They mean nothing in other states.
     """
 
     state: State = State.STOPPED
@@ -51,108 +79,9 @@ class Life:
     delay: float = 0.0
     stop_step: int = 0
     spawned: bool = False
+    ready: bool = False
 
 
-# Events.
-
-
-@dataclass(frozen=True, slots=True)
-class StartAsked:
-    """Somebody wants the program up (an operator, or the daemon at its start)."""
-
-
-@dataclass(frozen=True, slots=True)
-class StopAsked:
-    """Somebody wants the program down."""
-
-
-@dataclass(frozen=True, slots=True)
-class RestartAsked:
-    """Somebody wants the program up, in a new process."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spawned:
-    """The process that a Spawn asked for exists."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpawnFailed:
-    """The process could not be made; ``permanent`` if trying again cannot help."""
-
-    permanent: bool
-    moment: Moment = Moment()
-
-
-@dataclass(frozen=True, slots=True)
-class Exited:
-    """The main process was reaped.
-
-    ``code`` is None after a signal or if it is unknown; ``uptime`` is how long it lived, in seconds;
-    ``others_left`` is true if processes of its session are still there.
-    """
-
-    code: int | None
-    uptime: float
-    others_left: bool = False
-    moment: Moment = Moment()
-
-
-@dataclass(frozen=True, slots=True)
-class SessionEmptied:
-    """The last of the processes that outlived their leader is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class TimedOut:
-    """The time of the last SetTimer is over."""
-
-
-Event = (
-    StartAsked
-    | StopAsked
-    | RestartAsked
-    | Spawned
-    | SpawnFailed
-    | Exited
-    | SessionEmptied
-    | TimedOut
-)
-
-
-# Effects.
-
-
-@dataclass(frozen=True, slots=True)
-class Spawn:
-    """Start the process as soon as there is time; the answer is Spawned or SpawnFailed."""
-
-
-@dataclass(frozen=True, slots=True)
-class CancelSpawn:
-    """Do not start the process that a Spawn asked for; there is none yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """Send a signal to every process that the stop is for."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class SetTimer:
-    """Send TimedOut after ``seconds``, in place of any timer that was set before."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class CancelTimer:
-    """Forget the timer."""
-
-
-Effect = Spawn | CancelSpawn | Signal | SetTimer | CancelTimer
 Step = tuple[Life, tuple[Effect, ...]]
 
 
@@ -171,12 +100,20 @@ Cell = Callable[[Life, Program, "Event"], Step]
 
 
 def _start(life: Life, program: Program, event: Event) -> Step:
-    wanted = replace(life, state=State.STARTING, wanted=True, tally=Tally(), spawned=False)
-    return wanted, (CancelTimer(), Spawn())
+    wanted = replace(life, state=State.WAITING, wanted=True, tally=Tally())
+    return wanted, (CancelTimer(), Await())
 
 
 def _again(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, state=State.STARTING, spawned=False), (Spawn(),)
+    return replace(life, state=State.WAITING), (Await(),)
+
+
+def _wait_anew(life: Life, program: Program, event: Event) -> Step:
+    return replace(life, wanted=True, tally=Tally()), ()
+
+
+def _admitted(life: Life, program: Program, event: Event) -> Step:
+    return replace(life, state=State.STARTING, spawned=False, ready=False), (Spawn(),)
 
 
 def _want_up(life: Life, program: Program, event: Event) -> Step:
@@ -187,22 +124,31 @@ def _want_down(life: Life, program: Program, event: Event) -> Step:
     return replace(life, wanted=False), ()
 
 
+def _nothing(life: Life, program: Program, event: Event) -> Step:
+    return life, ()
+
+
+def _wait_no_more(life: Life, program: Program, event: Event) -> Step:
+    stopped = replace(life, state=State.STOPPED, wanted=False, tally=Tally())
+    return stopped, (CancelAwait(),)
+
+
 def _give_back(life: Life, program: Program, event: Event) -> Step:
     stopped = replace(life, state=State.STOPPED, wanted=False, tally=Tally())
     return stopped, (CancelTimer(),)
 
 
 def _stop(life: Life, program: Program, event: Event) -> Step:
-    return _clear(replace(life, wanted=False, next=State.STOPPED), program)
+    return _clear(replace(life, wanted=False, tally=Tally(), next=State.STOPPED), program)
 
 
 def _stop_to_start(life: Life, program: Program, event: Event) -> Step:
-    wanted = replace(life, wanted=True, tally=Tally(), next=State.STARTING)
+    wanted = replace(life, wanted=True, tally=Tally(), next=State.WAITING)
     return _clear(wanted, program)
 
 
 def _start_next(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, wanted=True, tally=Tally(), next=State.STARTING), ()
+    return replace(life, wanted=True, tally=Tally(), next=State.WAITING), ()
 
 
 def _stop_next(life: Life, program: Program, event: Event) -> Step:
@@ -215,16 +161,19 @@ def _escalate(life: Life, program: Program, event: Event) -> Step:
 
 def _spawned(life: Life, program: Program, event: Event) -> Step:
     life = replace(life, spawned=True)
+    if not life.wanted:  # it was stopped while its process was being made
+        return _stop(life, program, event)
+    if program.notify:
+        return _up(life, program) if life.ready else (life, (SetTimer(program.ready_seconds),))
     if program.start_seconds <= 0:
-        return replace(life, state=State.RUNNING), ()
+        return _up(life, program)
     return life, (SetTimer(program.start_seconds),)
 
 
 def _stop_starting(life: Life, program: Program, event: Event) -> Step:
     if life.spawned:
         return _stop(life, program, event)
-    stopped = replace(life, state=State.STOPPED, wanted=False, tally=Tally())
-    return stopped, (CancelSpawn(),)
+    return replace(life, wanted=False, tally=Tally()), ()
 
 
 def _restart_starting(life: Life, program: Program, event: Event) -> Step:
@@ -233,12 +182,50 @@ def _restart_starting(life: Life, program: Program, event: Event) -> Step:
     return replace(life, wanted=True, tally=Tally()), ()
 
 
-def _up(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, state=State.RUNNING), ()
+def _said_ready(life: Life, program: Program, event: Event) -> Step:
+    if not program.notify or not life.spawned:
+        return replace(life, ready=True), ()
+    return _up(life, program)
+
+
+def _up(life: Life, program: Program) -> Step:
+    up = replace(life, state=State.RUNNING)
+    return up, (SetTimer(program.watchdog_seconds) if _watched(program) else CancelTimer(),)
+
+
+def _watched(program: Program) -> bool:
+    return program.notify and program.watchdog_seconds > 0
+
+
+def _time_to_start_is_over(life: Life, program: Program, event: Event) -> Step:
+    assert isinstance(event, TimedOut)
+    if not program.notify:
+        return _up(life, program)
+    return _fail(life, program, event)
+
+
+def _pinged(life: Life, program: Program, event: Event) -> Step:
+    return life, (SetTimer(program.watchdog_seconds),) if _watched(program) else ()
+
+
+def _fail(life: Life, program: Program, event: Event) -> Step:
+    """End a process that does not do what it promised, as if it had died by a signal."""
+    assert isinstance(event, TimedOut)
+    early = life.state is State.STARTING
+    uptime, moment = event.uptime, event.moment
+    verdict = after_death(program, life.tally, None, uptime, moment, early=early)
+    return _clear(_judged(life, verdict), program)
+
+
+def _extended(life: Life, program: Program, event: Event) -> Step:
+    assert isinstance(event, Extended)
+    return life, (ExtendTimer(event.seconds),)
 
 
 def _spawn_failed(life: Life, program: Program, event: Event) -> Step:
     assert isinstance(event, SpawnFailed)
+    if not life.wanted:
+        return replace(life, state=State.STOPPED), ()
     verdict = after_failed_spawn(program, life.tally, event.moment, permanent=event.permanent)
     return _go_on(_judged(life, verdict))
 
@@ -248,12 +235,24 @@ def _died(life: Life, program: Program, event: Event) -> Step:
     early = life.state is State.STARTING
     verdict = after_death(program, life.tally, event.code, event.uptime, event.moment, early=early)
     judged = _judged(life, verdict)
-    return _clear(judged, program) if event.others_left else _go_on(judged)
+    if not event.others_left:
+        return _go_on(judged)
+    return _clear(judged, program, leader_is_gone=True)
 
 
 def _died_stopping(life: Life, program: Program, event: Event) -> Step:
     assert isinstance(event, Exited)
-    return (life, ()) if event.others_left else _go_on(life)
+    if not event.others_left:
+        return _go_on(life)
+    # There is nobody left whom the stop command could have asked.
+    return _escalate(life, program, event) if _is_asking(life, program) else (life, ())
+
+
+def _asked(life: Life, program: Program, event: Event) -> Step:
+    assert isinstance(event, StopCommandEnded)
+    if event.good or not _is_asking(life, program):
+        return life, ()
+    return _escalate(life, program, event)
 
 
 def _emptied(life: Life, program: Program, event: Event) -> Step:
@@ -264,16 +263,26 @@ def _judged(life: Life, verdict: Verdict) -> Life:
     return replace(life, tally=verdict.tally, next=verdict.next, delay=verdict.delay)
 
 
-def _clear(life: Life, program: Program) -> Step:
+def _clear(life: Life, program: Program, *, leader_is_gone: bool = False) -> Step:
     """Begin to end every process that is left; ``life.next`` says what follows."""
-    return _stop_by(replace(life, state=State.STOPPING, stop_step=0), program)
+    stopping = replace(life, state=State.STOPPING, stop_step=0)
+    if leader_is_gone and _is_asking(stopping, program):
+        stopping = replace(stopping, stop_step=1)
+    return _stop_by(stopping, program)
+
+
+def _is_asking(life: Life, program: Program) -> bool:
+    """True if the stop has come to the step that runs the stop command."""
+    steps = program.stop_steps
+    return life.stop_step < len(steps) and steps[life.stop_step].signal is None
 
 
 def _stop_by(life: Life, program: Program) -> Step:
     """Do the step of the stop that ``life`` has come to; after the last comes SIGKILL, repeatedly."""
     if life.stop_step < len(program.stop_steps):
         step = program.stop_steps[life.stop_step]
-        return life, (Signal(step.signal), SetTimer(step.wait))
+        act = RunStopCommand() if step.signal is None else Signal(step.signal)
+        return life, (act, SetTimer(step.wait))
     stuck = replace(life, stop_step=len(program.stop_steps))
     return stuck, (Signal(signal.SIGKILL), SetTimer(LIMITS.kill_repeat_seconds))
 
@@ -281,8 +290,8 @@ def _stop_by(life: Life, program: Program) -> Step:
 def _go_on(life: Life) -> Step:
     """Nothing is left of the last process: do what ``life.next`` says."""
     after = replace(life, state=life.next, spawned=False)
-    if after.state is State.STARTING:
-        return after, (CancelTimer(), Spawn())
+    if after.state is State.WAITING:
+        return after, (CancelTimer(), Await())
     if after.state is State.BACKOFF:
         return after, (SetTimer(life.delay),)
     return after, (CancelTimer(),)
@@ -292,14 +301,25 @@ TABLE: dict[tuple[State, type[Event]], Cell] = {
     (State.STOPPED, StartAsked): _start,
     (State.STOPPED, RestartAsked): _start,
     (State.STOPPED, StopAsked): _want_down,
+    (State.WAITING, Admitted): _admitted,
+    (State.WAITING, StartAsked): _wait_anew,
+    (State.WAITING, RestartAsked): _wait_anew,
+    (State.WAITING, StopAsked): _wait_no_more,
     (State.STARTING, Spawned): _spawned,
     (State.STARTING, SpawnFailed): _spawn_failed,
-    (State.STARTING, TimedOut): _up,
+    (State.STARTING, Ready): _said_ready,
+    (State.STARTING, Extended): _extended,
+    (State.STARTING, Pinged): _nothing,
+    (State.STARTING, TimedOut): _time_to_start_is_over,
     (State.STARTING, Exited): _died,
     (State.STARTING, StartAsked): _want_up,
     (State.STARTING, RestartAsked): _restart_starting,
     (State.STARTING, StopAsked): _stop_starting,
     (State.RUNNING, Exited): _died,
+    (State.RUNNING, Ready): _nothing,
+    (State.RUNNING, Extended): _nothing,
+    (State.RUNNING, Pinged): _pinged,
+    (State.RUNNING, TimedOut): _fail,
     (State.RUNNING, StartAsked): _want_up,
     (State.RUNNING, RestartAsked): _stop_to_start,
     (State.RUNNING, StopAsked): _stop,
@@ -309,6 +329,10 @@ TABLE: dict[tuple[State, type[Event]], Cell] = {
     (State.BACKOFF, StopAsked): _give_back,
     (State.STOPPING, Exited): _died_stopping,
     (State.STOPPING, SessionEmptied): _emptied,
+    (State.STOPPING, StopCommandEnded): _asked,
+    (State.STOPPING, Ready): _nothing,
+    (State.STOPPING, Extended): _extended,
+    (State.STOPPING, Pinged): _nothing,
     (State.STOPPING, TimedOut): _escalate,
     (State.STOPPING, StartAsked): _start_next,
     (State.STOPPING, RestartAsked): _start_next,

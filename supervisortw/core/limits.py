@@ -45,6 +45,8 @@ class Limits:
 
     # Arguments of a call.
     name_characters: int = 256
+    names_searched: int = 300  # for those that are like an unknown one; takes some 10 ms
+    stdin_bytes: int = 64 * 1024  # that wait for a program to read them
 
     # Logs.
     piece_bytes: int = 60 * 1024
@@ -54,6 +56,9 @@ class Limits:
 
     # Processes.
     turn_seconds: float = 0.004  # of starting programs, before everybody else has their turn
+    spawns_under_way: int = 32  # processes that are being made at once
+    processes_per_program: int = 10_000
+    identity_seconds: float = 1.0  # for so long a user is not looked up again
     environment_file_bytes: int = 64 * 1024
     kill_repeat_seconds: float = 1.0
 

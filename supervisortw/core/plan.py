@@ -1,8 +1,8 @@
 """What has to be done to get from the configuration that runs to another one.
 
-`plan` compares two configurations and says, for each program, the least that has to happen: only a
-program whose process would look different is restarted, and only if it is up. Settings of the daemon
-itself are told apart into those that can be applied and those that need a new daemon.
+`plan` compares two configurations and says, for each process, the least that has to happen: only one
+that would look different is restarted, and only if it is up. Settings of the daemon itself are told
+apart into those that can be applied and those that need a new daemon.
 """
 
 from __future__ import annotations
@@ -11,38 +11,73 @@ import enum
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 
-from supervisortw.core.model import Configuration, Program, Settings
+from supervisortw.core.model import ListeningSocket, Process, Settings
 
 # A change of one of these is seen by the process itself, so it needs a new one.
 SEEN_BY_THE_PROCESS = frozenset(
     {
         "command",
         "user",
-        "group",
+        "unix_group",
+        "directory",
         "umask",
+        "nice",
+        "limits",
+        "no_new_privileges",
+        "cgroup",
+        "stdin",
+        "stdin_socket",
+        "sockets",
+        "notify",
         "logfile",
+        "stderr_logfile",
         "environment",
         "environment_files",
         "pass_environment",
+        "group",  # is in the environment
     }
 )
 
 # A change of one of these is applied to the running daemon; the others need a new daemon.
 APPLIED_AT_ONCE = frozenset(
-    {"sockets", "socket_mode", "socket_chown", "passwdfile", "logfile", "loglevel"}
+    {
+        "sockets",
+        "socket_mode",
+        "socket_chown",
+        "passwdfile",
+        "logfile",
+        "loglevel",
+        "max_starting",
+        "start_delay",
+    }
 )
 # These say how a daemon is started, and mean nothing to one that runs.
 FOR_THE_START_ONLY = frozenset({"nodaemon"})
 
-OTHER_SPELLINGS = {
-    "sockets": "socket-name",
+# Where the file spells a key otherwise than the record.
+PROGRAM_SPELLINGS = {
     "stop_steps": "stop-signal",
     "environment_files": "environment-file",
+    "unix_group": "group",
+    "group": "group of programs",
+    "limits": "limit",
 }
+SETTINGS_SPELLINGS = {"sockets": "socket-name"}
+# What follows from the name of a process, or is changed by adding and removing some.
+NEVER_DIFFER = frozenset({"name", "program", "process", "number", "processes"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Everything that two configurations are compared by; processes and sockets by their names."""
+
+    settings: Settings
+    processes: Mapping[str, Process]
+    sockets: Mapping[str, ListeningSocket]
 
 
 class Step(enum.Enum):
-    """What happens to one program."""
+    """What happens to one process."""
 
     ADD = "add"
     REMOVE = "remove"
@@ -52,9 +87,9 @@ class Step(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramStep:
-    """One program's part of a plan.
+    """One process's part of a plan; ``name`` is its full name.
 
-    ``keys`` are the keys that differ, as the file spells them; ``acts`` is true if an added program
+    ``keys`` are the keys that differ, as the file spells them; ``acts`` is true if an added process
     is to be started, or a removed one to be stopped.
     """
 
@@ -79,6 +114,7 @@ class Plan:
     """Everything between two configurations; empty if nothing differs."""
 
     programs: tuple[ProgramStep, ...]
+    sockets: tuple[str, ...]
     applied: tuple[str, ...]
     need_new_daemon: tuple[str, ...]
 
@@ -89,63 +125,90 @@ class Plan:
             f"supervisord: {key} changed; it takes effect when supervisord is started anew"
             for key in self.need_new_daemon
         ]
-        return (*map(str, self.programs), *applied, *later)
+        return (*map(str, self.programs), *self.sockets, *applied, *later)
 
 
-def plan(old: Configuration, new: Configuration, up: Collection[str]) -> Plan:
-    """Return what leads from ``old`` to ``new`` while the programs named in ``up`` are wanted up."""
+def plan(old: Layout, new: Layout, up: Collection[str]) -> Plan:
+    """Return what leads from ``old`` to ``new`` while the processes named in ``up`` are wanted up."""
     steps = [
-        *_removed(old.programs, new.programs, up),
-        *_changed(old.programs, new.programs, up),
-        *_added(old.programs, new.programs),
+        *_removed(old.processes, new.processes, up),
+        *_changed(old, new, up),
+        *_added(old.processes, new.processes),
     ]
     differing = _differing(old.settings, new.settings) - FOR_THE_START_ONLY
     return Plan(
         programs=tuple(steps),
-        applied=_spelt(differing & APPLIED_AT_ONCE),
-        need_new_daemon=_spelt(differing - APPLIED_AT_ONCE),
+        sockets=tuple(_socket_lines(old.sockets, new.sockets)),
+        applied=_spelt(differing & APPLIED_AT_ONCE, SETTINGS_SPELLINGS),
+        need_new_daemon=_spelt(differing - APPLIED_AT_ONCE, SETTINGS_SPELLINGS),
     )
 
 
 def _removed(
-    old: Mapping[str, Program], new: Mapping[str, Program], up: Collection[str]
+    old: Mapping[str, Process], new: Mapping[str, Process], up: Collection[str]
 ) -> list[ProgramStep]:
     gone = [name for name in old if name not in new]
     return [ProgramStep(name=name, step=Step.REMOVE, acts=name in up) for name in gone]
 
 
-def _changed(
-    old: Mapping[str, Program], new: Mapping[str, Program], up: Collection[str]
-) -> list[ProgramStep]:
+def _changed(old: Layout, new: Layout, up: Collection[str]) -> list[ProgramStep]:
     steps = []
-    for name in new:
-        keys = _differing(old[name], new[name]) if name in old else frozenset()
-        if keys:
+    for name, after in new.processes.items():
+        before = old.processes.get(name)
+        keys = _differing(before, after) if before is not None else frozenset()
+        if before is not None and _listens_elsewhere(after, old.sockets, new.sockets):
+            keys |= {"sockets"}
+        if before is not None and keys:
             restart = bool(keys & SEEN_BY_THE_PROCESS) and name in up
             step = Step.RESTART if restart else Step.UPDATE
-            if "stop_steps" in keys and _signals(old[name]) == _signals(new[name]):
+            if "stop_steps" in keys and _signals(before) == _signals(after):
                 keys = keys - {"stop_steps"} | {"stop_wait_seconds"}
-            steps.append(ProgramStep(name=name, step=step, keys=_spelt(keys)))
+            spelt = _spelt(keys, PROGRAM_SPELLINGS)
+            steps.append(ProgramStep(name=name, step=step, keys=spelt))
     return steps
 
 
-def _signals(program: Program) -> list[int]:
-    return [step.signal for step in program.stop_steps]
+def _listens_elsewhere(
+    process: Process, old: Mapping[str, ListeningSocket], new: Mapping[str, ListeningSocket]
+) -> bool:
+    """True if a socket that the process was given is another one from now on."""
+    names = [*process.sockets, *filter(None, [process.stdin_socket])]
+    return any(_is_another(old.get(name), new.get(name)) for name in names)
 
 
-def _added(old: Mapping[str, Program], new: Mapping[str, Program]) -> list[ProgramStep]:
-    fresh = [program for name, program in new.items() if name not in old]
+def _is_another(old: ListeningSocket | None, new: ListeningSocket | None) -> bool:
+    return old is not None and new is not None and old.address != new.address
+
+
+def _socket_lines(
+    old: Mapping[str, ListeningSocket], new: Mapping[str, ListeningSocket]
+) -> list[str]:
+    removed = [f"socket {name}: closed" for name in old if name not in new]
+    changed = [f"socket {name}: changed" for name in new if name in old and new[name] != old[name]]
+    added = [f"socket {name}: added" for name in new if name not in old]
+    return [*removed, *changed, *added]
+
+
+def _signals(process: Process) -> list[int | None]:
+    return [step.signal for step in process.stop_steps]
+
+
+def _added(old: Mapping[str, Process], new: Mapping[str, Process]) -> list[ProgramStep]:
+    fresh = [process for name, process in new.items() if name not in old]
     return [
-        ProgramStep(name=program.name, step=Step.ADD, acts=program.auto_start) for program in fresh
+        ProgramStep(name=process.name, step=Step.ADD, acts=process.auto_start) for process in fresh
     ]
 
 
-def _differing(one: Program | Settings, other: Program | Settings) -> frozenset[str]:
+def _differing(one: Process | Settings, other: Process | Settings) -> frozenset[str]:
+    if one == other:
+        return frozenset()
     names = (field.name for field in fields(one))
-    return frozenset(name for name in names if getattr(one, name) != getattr(other, name))
+    found = (name for name in names if getattr(one, name) != getattr(other, name))
+    return frozenset(found) - NEVER_DIFFER
 
 
-def _spelt(attributes: Collection[str]) -> tuple[str, ...]:
+def _spelt(attributes: Collection[str], spellings: Mapping[str, str]) -> tuple[str, ...]:
     """Return attribute names as the configuration file spells them."""
-    keys = (OTHER_SPELLINGS.get(name, name) for name in attributes)
+    keys = (spellings.get(name, name) for name in attributes)
     return tuple(sorted(key.replace("_", "-") for key in keys))

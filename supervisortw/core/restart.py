@@ -7,6 +7,9 @@ shorter, so that programs that died together do not come back together. The prog
 ``backoff_limit``-th too quick death in a row, or after ``start_retries`` retries where that is given,
 unless it is to be tried for ever.
 
+A run of ``stable_seconds`` lets the count begin anew; where that is not given, so does every death that
+was not too quick.
+
 Apart from that, where ``restart_limit`` is given, more restarts than that within ``restart_period``
 seconds give the program up, however long it lived each time.
 """
@@ -58,7 +61,9 @@ def after_death(
         return Verdict(State.EXITED, Tally())
     if early or uptime < program.backoff_limit:
         return _too_quick(program, tally, moment)
-    return _counted(program, Verdict(State.STARTING, Tally(0, tally.restarts)), moment)
+    stable = program.stable_seconds is None or uptime >= program.stable_seconds
+    after = Tally(0 if stable else tally.quick_deaths, tally.restarts)
+    return _counted(program, Verdict(State.WAITING, after), moment)
 
 
 def after_failed_spawn(

@@ -1,35 +1,68 @@
-"""Which programs a request means: their names, and the words ``all``, ``up`` and ``down``."""
+"""Which processes a request means.
+
+A word is the name of a process, of a program (all of its processes) or of a group (all in it), or
+``group:*``, ``group:process``, ``program:*``, or one of ``all``, ``up`` and ``down``.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.model import Process
 from supervisortw.core.status import Outcome, Result
 
-# Among a thousand programs the nearest are found in 40 ms, and a request may hold thousands of names.
+# Looking for the nearest of many names takes a while, and a request may hold thousands of names.
 MOST_SEARCHES = 3
 
 
-def select(words: Sequence[str], programs: Mapping[str, bool]) -> tuple[list[str], list[Outcome]]:
-    """Return the names that ``words`` mean, each once, and an outcome for each unknown word.
+class Index:
+    """What each word means, for one set of processes; ``all`` keeps their order."""
 
-    ``programs`` maps every name to whether it is up; the answer keeps the order of the words, and
-    within a word the order of ``programs``.
+    def __init__(self, processes: Iterable[Process]) -> None:
+        self.all: list[str] = []
+        self.names: dict[str, None] = {}
+        self._meant: dict[str, list[str]] = {}
+        for process in processes:
+            self.all.append(process.name)
+            self.names.update(dict.fromkeys((process.name, process.program, process.group)))
+            words = {
+                process.name,
+                process.program,
+                process.group,
+                f"{process.group}:*",
+                f"{process.program}:*",
+                f"{process.group}:{process.process}",
+            }
+            for word in words:
+                self._meant.setdefault(word, []).append(process.name)
+
+    def meant_by(self, word: str) -> Sequence[str]:
+        """Return the full names of the processes that ``word`` means; none if it is unknown."""
+        return self._meant.get(word, ())
+
+
+def select(
+    words: Sequence[str], index: Index, is_up: Callable[[str], bool]
+) -> tuple[list[str], list[Outcome]]:
+    """Return the full names that ``words`` mean, each once, and an outcome for each unknown word.
+
+    The answer keeps the order of the words, and within a word the order of the index.
     """
     chosen: dict[str, None] = {}
     unknown: list[Outcome] = []
     for word in words:
         if word == "all":
-            chosen.update(dict.fromkeys(programs))
+            chosen.update(dict.fromkeys(index.all))
         elif word in ("up", "down"):
             wanted = word == "up"
-            chosen.update(dict.fromkeys(name for name, up in programs.items() if up is wanted))
-        elif word in programs:
-            chosen[word] = None
+            chosen.update(dict.fromkeys(name for name in index.all if is_up(name) is wanted))
+        elif meant := index.meant_by(word):
+            chosen.update(dict.fromkeys(meant))
         else:
             look = len(unknown) < MOST_SEARCHES
-            unknown.append(unknown_name(word, programs, look_for_nearest=look))
+            unknown.append(unknown_name(word, index.names, look_for_nearest=look))
     return list(chosen), unknown
 
 
@@ -47,7 +80,16 @@ def unknown_name(word: str, names: Iterable[str], *, look_for_nearest: bool = Tr
 
 
 def nearest(word: str, names: Iterable[str], most: int = 3) -> list[str]:
-    """Return the names most like ``word``, best first; none if nothing is near."""
+    """Return the names most like ``word``, best first; none if nothing is near.
+
+    Among more than LIMITS.names_searched, only those with the same first letter are looked at, and
+    no more than that.
+    """
     by_folded = {name.casefold(): name for name in names}
-    close = difflib.get_close_matches(word.casefold(), by_folded, n=most, cutoff=0.6)
-    return [by_folded[folded] for folded in close]
+    folded = word.casefold()
+    searched = list(by_folded)
+    if len(searched) > LIMITS.names_searched:
+        alike = [name for name in searched if name[:1] == folded[:1]]
+        searched = alike[: LIMITS.names_searched]
+    close = difflib.get_close_matches(folded, searched, n=most, cutoff=0.6)
+    return [by_folded[each] for each in close]

@@ -9,6 +9,7 @@ class State(enum.Enum):
     """Where a program is."""
 
     STOPPED = "STOPPED"
+    WAITING = "WAITING"
     STARTING = "STARTING"
     RUNNING = "RUNNING"
     BACKOFF = "BACKOFF"
@@ -18,4 +19,4 @@ class State(enum.Enum):
 
 
 ALIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
-UNSETTLED = frozenset({State.STARTING, State.STOPPING})
+UNSETTLED = frozenset({State.WAITING, State.STARTING, State.STOPPING})

@@ -7,14 +7,20 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from supervisortw.core.lifecycle import (
-    TABLE,
-    CancelSpawn,
+from supervisortw.core.lifecycle import TABLE, Life, step
+from supervisortw.core.lifeevents import (
+    Admitted,
+    Await,
+    CancelAwait,
     CancelTimer,
     Event,
     Exited,
-    Life,
+    Extended,
+    ExtendTimer,
+    Pinged,
+    Ready,
     RestartAsked,
+    RunStopCommand,
     SessionEmptied,
     SetTimer,
     Signal,
@@ -23,8 +29,8 @@ from supervisortw.core.lifecycle import (
     SpawnFailed,
     StartAsked,
     StopAsked,
+    StopCommandEnded,
     TimedOut,
-    step,
 )
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import AutoRestart, Program, StopStep
@@ -33,6 +39,7 @@ from supervisortw.core.states import ALIVE, State
 from supervisortw.errors import InvalidTransition
 
 PROGRAM = Program(name="web", command=("web",))
+ASKING = (StopStep(signal=None, wait=5.0), StopStep(signal=15, wait=10.0))
 
 POLICIES = [
     replace(PROGRAM, **changes)
@@ -50,6 +57,12 @@ POLICIES = [
         {"stop_steps": (StopStep(signal=2, wait=5.0), StopStep(signal=15, wait=10.0))},
         {"restart_limit": 2},
         {"restart_limit": 1, "restart_delay": 0.0},
+        {"stable_seconds": 60.0},
+        {"notify": True},
+        {"notify": True, "watchdog_seconds": 5.0},
+        {"notify": True, "watchdog_seconds": 5.0, "auto_restart": AutoRestart.NEVER},
+        {"stop_steps": ASKING, "stop_command": ("quit",)},
+        {"stop_steps": ASKING, "notify": True, "watchdog_seconds": 5.0},
     )
 ]
 
@@ -59,10 +72,12 @@ class World:
     """A life together with what is really there, as the daemon's edge would see it."""
 
     life: Life = Life()
+    awaiting: bool = False
     asked_to_spawn: bool = False
     leader: bool = False
     others: bool = False
     timer: bool = False
+    asking: bool = False
 
     @property
     def anything_alive(self) -> bool:
@@ -70,6 +85,12 @@ class World:
 
     def possible_events(self) -> list[Event]:
         events: list[Event] = [StartAsked(), StopAsked(), RestartAsked()]
+        if self.awaiting:
+            events.append(Admitted())
+        if self.life.state in ALIVE:
+            events += [Ready(), Pinged(), Extended(5.0)]
+        if self.asking and self.life.state is State.STOPPING:
+            events += [StopCommandEnded(good) for good in (True, False)]
         if self.asked_to_spawn:
             events += [Spawned(), SpawnFailed(permanent=True), SpawnFailed(permanent=False)]
         if self.leader:
@@ -78,13 +99,17 @@ class World:
         elif self.others:
             events.append(SessionEmptied())
         if self.timer:
-            events.append(TimedOut())
+            events += [TimedOut(0.5), TimedOut(100.0)]
         return events
 
     def after(self, event: Event, program: Program) -> World:
         life, effects = step(self.life, program, event)
         world = replace(self, life=life)
-        if isinstance(event, Spawned):
+        if isinstance(event, Admitted):
+            world = replace(world, awaiting=False)
+        elif isinstance(event, StopCommandEnded):
+            world = replace(world, asking=False)
+        elif isinstance(event, Spawned):
             world = replace(world, asked_to_spawn=False, leader=True)
         elif isinstance(event, SpawnFailed):
             world = replace(world, asked_to_spawn=False)
@@ -95,13 +120,21 @@ class World:
         elif isinstance(event, TimedOut):
             world = replace(world, timer=False)
         for effect in effects:
-            if isinstance(effect, Spawn):
+            if isinstance(effect, Await):
+                assert not world.anything_alive and not world.awaiting
+                world = replace(world, awaiting=True)
+            elif isinstance(effect, CancelAwait):
+                assert world.awaiting
+                world = replace(world, awaiting=False)
+            elif isinstance(effect, Spawn):
                 assert not world.anything_alive, f"second copy: {self} {event}"
                 assert not world.asked_to_spawn
                 world = replace(world, asked_to_spawn=True)
-            elif isinstance(effect, CancelSpawn):
-                assert world.asked_to_spawn
-                world = replace(world, asked_to_spawn=False)
+            elif isinstance(effect, RunStopCommand):
+                assert world.leader, "nobody is there to be asked"
+                world = replace(world, asking=True)
+            elif isinstance(effect, ExtendTimer):
+                assert world.timer or world.asked_to_spawn
             elif isinstance(effect, SetTimer):
                 assert effect.seconds >= 0
                 world = replace(world, timer=True)
@@ -109,6 +142,8 @@ class World:
                 world = replace(world, timer=False)
             elif isinstance(effect, Signal):
                 assert world.anything_alive
+        if life.state is not State.STOPPING:
+            world = replace(world, asking=False)
         return world
 
 
@@ -127,10 +162,11 @@ def reachable(program: Program) -> dict[World, set[World]]:
 @pytest.mark.parametrize("program", POLICIES, ids=str)
 def test_every_reachable_world_is_consistent(program: Program) -> None:
     worlds = reachable(program)
-    assert len(worlds) < 1000
+    assert len(worlds) < 2000
     for world in worlds:
         life = world.life
         assert (life.state in ALIVE) == (world.anything_alive or world.asked_to_spawn), world
+        assert (life.state is State.WAITING) == world.awaiting
         most = (program.start_retries or 0) + 1
         assert life.tally.quick_deaths <= max(program.backoff_limit, most, MOST_DOUBLINGS)
         assert len(life.tally.restarts) <= (program.restart_limit or 0) + 1
@@ -140,14 +176,18 @@ def test_every_reachable_world_is_consistent(program: Program) -> None:
             assert world.timer, "a stop that never gets to KILL"
         if life.state is State.STARTING and world.leader:
             assert world.timer, "a start that never gets to RUNNING"
-        if life.state in {State.STOPPED, State.EXITED, State.FATAL, State.RUNNING}:
+        if life.state in {State.STOPPED, State.EXITED, State.FATAL, State.WAITING}:
             assert not world.timer
+        if life.state is State.RUNNING:
+            assert world.timer == (program.watchdog_seconds > 0)
 
 
 @pytest.mark.parametrize("program", POLICIES, ids=str)
 def test_an_operator_gets_his_way_from_everywhere(program: Program) -> None:
     for world in reachable(program):
         stopped = world.after(StopAsked(), program)
+        if stopped.asked_to_spawn:
+            stopped = stopped.after(Spawned(), program)
         if stopped.leader:
             stopped = stopped.after(Exited(0, 0.1, others_left=True), program)
         if stopped.others:
@@ -160,6 +200,8 @@ def test_an_operator_gets_his_way_from_everywhere(program: Program) -> None:
             restarted = restarted.after(Exited(0, 0.1), program)
         elif restarted.others:
             restarted = restarted.after(SessionEmptied(), program)
+        if restarted.awaiting:
+            restarted = restarted.after(Admitted(), program)
         assert restarted.asked_to_spawn, world
         assert restarted.life.wanted
         assert restarted.life.tally == Tally()
@@ -181,12 +223,18 @@ def test_an_event_that_cannot_happen_is_a_typed_error() -> None:
 
 
 def live(program: Program, *events: Event) -> tuple[list[State], list[float]]:
-    """Send events to a new life; return the states it went through and the timers it set."""
+    """Send events to a new life; return the states it went through and the timers it set.
+
+    Nothing ever stands in the way of a start.
+    """
     life, states, timers = Life(), [], []
     for event in events:
         life, effects = step(life, program, event)
-        states.append(life.state)
         timers += [effect.seconds for effect in effects if isinstance(effect, SetTimer)]
+        if Await() in effects:
+            life, effects = step(life, program, Admitted())
+            assert effects == (Spawn(),)
+        states.append(life.state)
     return states, timers
 
 
@@ -317,3 +365,96 @@ def test_a_stop_takes_its_steps_and_ends_with_kill_again_and_again() -> None:
         (Signal(9), SetTimer(repeat)),
     ]
     assert life.state is State.STOPPING
+
+
+READY = replace(PROGRAM, notify=True, ready_seconds=20.0)
+
+
+def test_a_program_that_notifies_is_up_when_it_says_so_and_not_before() -> None:
+    states, timers = live(READY, StartAsked(), Spawned(), Ready())
+    assert states == [State.STARTING, State.STARTING, State.RUNNING]
+    assert timers == [20.0]
+
+
+def test_what_was_said_before_the_process_was_known_is_not_forgotten() -> None:
+    states, _ = live(READY, StartAsked(), Ready(), Spawned())
+    assert states == [State.STARTING, State.STARTING, State.RUNNING]
+
+
+def test_ready_means_nothing_to_a_program_that_does_not_notify() -> None:
+    states, _ = live(PROGRAM, StartAsked(), Spawned(), Ready())
+    assert states[-1] is State.STARTING
+
+
+def test_a_ready_of_the_process_before_does_not_count_for_the_next() -> None:
+    states, _ = live(READY, StartAsked(), Ready(), Spawned(), Exited(1, 60.0), Spawned())
+    assert states[-1] is State.STARTING
+
+
+def test_who_is_not_ready_in_time_is_ended_and_tried_again_later() -> None:
+    events = (StartAsked(), Spawned(), TimedOut(20.0), Exited(None, 20.1))
+    states, timers = live(READY, *events)
+    assert states == [State.STARTING, State.STARTING, State.STOPPING, State.BACKOFF]
+    assert timers == [20.0, READY.stop_steps[0].wait, READY.restart_delay]
+
+
+def test_more_time_is_given_where_it_is_asked_for() -> None:
+    life, _ = step(Life(state=State.STARTING, wanted=True, spawned=True), READY, Extended(90.0))
+    assert step(life, READY, Extended(90.0)) == (life, (ExtendTimer(90.0),))
+    running = Life(state=State.RUNNING, wanted=True)
+    assert step(running, READY, Extended(90.0)) == (running, ())
+
+
+def test_a_watched_program_that_falls_silent_is_ended_and_started_again() -> None:
+    program = replace(READY, watchdog_seconds=5.0)
+    up = (StartAsked(), Spawned(), Ready(), Pinged())
+    states, timers = live(program, *up, TimedOut(60.0), Exited(None, 61.0))
+    assert states[-3:] == [State.RUNNING, State.STOPPING, State.STARTING]
+    assert timers == [20.0, 5.0, 5.0, program.stop_steps[0].wait]
+
+
+def test_a_stop_that_comes_while_the_process_is_being_made_ends_it_at_once() -> None:
+    states, _ = live(PROGRAM, StartAsked(), StopAsked(), Spawned(), Exited(None, 0.1))
+    assert states == [State.STARTING, State.STARTING, State.STOPPING, State.STOPPED]
+    states, _ = live(PROGRAM, StartAsked(), StopAsked(), SpawnFailed(permanent=False))
+    assert states[-1] is State.STOPPED
+
+
+ASKED = replace(PROGRAM, stop_steps=ASKING, stop_command=("quit",))
+
+
+def stopping(*events: Event) -> list[object]:
+    """Stop a program that is up; return what is done at each event."""
+    life, done = Life(state=State.RUNNING, wanted=True), []
+    for event in (StopAsked(), *events):
+        life, effects = step(life, ASKED, event)
+        done.append(effects)
+    return done
+
+
+def test_a_stop_command_comes_before_the_signals() -> None:
+    term = (Signal(15), SetTimer(10.0))
+    assert stopping(TimedOut()) == [(RunStopCommand(), SetTimer(5.0)), term]
+    assert stopping(StopCommandEnded(good=False))[-1] == term
+    assert stopping(StopCommandEnded(good=True)) == [(RunStopCommand(), SetTimer(5.0)), ()]
+
+
+def test_whom_the_stop_command_left_behind_gets_the_signals_at_once() -> None:
+    assert stopping(Exited(0, 9.0, others_left=True))[-1] == (Signal(15), SetTimer(10.0))
+
+
+def test_nobody_is_asked_where_only_leftovers_are_there() -> None:
+    life = Life(state=State.RUNNING, wanted=True)
+    _, effects = step(life, ASKED, Exited(0, 9.0, others_left=True))
+    assert effects == (Signal(15), SetTimer(10.0))
+
+
+def test_the_count_of_quick_deaths_lasts_until_a_stable_run() -> None:
+    program = replace(PROGRAM, stable_seconds=60.0)
+    short_run = (Spawned(), TimedOut(), Exited(1, 10.0))
+    events = (StartAsked(), *QUICK, TimedOut(), *short_run, *QUICK, TimedOut(), *short_run)
+    states, _ = live(program, *events, *QUICK)
+    assert states[-1] is State.FATAL
+    long_run = (Spawned(), TimedOut(), Exited(1, 60.0))
+    states, _ = live(program, *events, *long_run, *QUICK)
+    assert states[-1] is State.BACKOFF
