@@ -100,8 +100,10 @@ class Sessions(Protocol):
 class Control(Protocol):
     """Everything that can be asked of a daemon: implemented by the daemon, a proxy, and a fake.
 
-    Names are program names or the words ``all``, ``up`` and ``down``. A name that no program has
-    gives an Outcome that says so and names the nearest; it is not an exception.
+    Names are those of programs, processes and groups, ``group:*`` and ``group:process``, and the words
+    ``all``, ``up`` and ``down``; what is told of is processes. A name that nothing has gives an Outcome
+    that says so and names the nearest; it is not an exception. A log is named by its process, the one
+    for errors alone by ``process/stderr``.
     """
 
     async def status(self, names: Sequence[str]) -> DaemonStatus:
@@ -116,8 +118,17 @@ class Control(Protocol):
     async def restart(self, names: Sequence[str]) -> list[Outcome]:
         """Stop what is up, start all, and wait; one event in the daemon for each program."""
 
+    async def scale(self, name: str, count: int) -> list[Outcome]:
+        """Have ``count`` processes of a program that has the key ``processes``.
+
+        Those that stay are not touched. Raises Refused if the program cannot be scaled.
+        """
+
     async def signal(self, signame: str, names: Sequence[str]) -> list[Outcome]:
         """Send a signal to the main process of each program that is up."""
+
+    async def write_stdin(self, data: bytes, names: Sequence[str]) -> list[Outcome]:
+        """Write to the standard input of programs that have it from a pipe (``stdin pipe``)."""
 
     async def reload(self) -> ReloadAnswer:
         """Read the configuration again and apply it. Raises Refused if it has problems."""

@@ -17,10 +17,16 @@ from supervisortw.interfaces import Cancel
 from supervisortw.remote.connection import Session
 
 
+# What stands behind the name of a process in the name of its log.
+_STREAMS = {"stdout": "", "stderr": "/stderr"}
+
+
 async def _tail(desk: Desk, words: Sequence[str]) -> ExitCode:
     follow, lines, names = _tail_arguments(words)
+    if len(names) == 2 and names[1] in _STREAMS:
+        names = [names[0] + _STREAMS[names[1]]]
     if len(names) != 1:
-        raise UsageError("tail takes the name of one program")
+        raise UsageError("tail takes the name of one program, and perhaps stderr")
     return await _show_log(desk, names[0], lines, follow=follow)
 
 

@@ -27,6 +27,20 @@ async def _restart(desk: Desk, words: Sequence[str]) -> ExitCode:
     return await desk.steer(lambda session: session.restart(wanted))
 
 
+async def _scale(desk: Desk, words: Sequence[str]) -> ExitCode:
+    if len(words) != 2 or not words[1].isascii() or not words[1].isdigit():
+        raise UsageError("scale needs the name of a program and a number of processes")
+    name, count = words[0], int(words[1][:9])
+    return await desk.steer(lambda session: session.scale(name, count))
+
+
+async def _write(desk: Desk, words: Sequence[str]) -> ExitCode:
+    if len(words) < 2:
+        raise UsageError("write needs the name of a program and a text")
+    line = " ".join(words[1:]).encode("utf-8", "surrogateescape") + b"\n"
+    return await desk.steer(lambda session: session.write_stdin(line, words[:1]))
+
+
 async def _signal(desk: Desk, words: Sequence[str]) -> ExitCode:
     if len(words) < 2:
         raise UsageError("signal needs a signal and the names of programs")
@@ -76,7 +90,8 @@ COMMANDS = (
         details=(
             "Answers for each program once it is up, or with the reason why it is not. A "
             "program that is up already is left alone. Lower priority numbers are started "
-            "first."
+            "first, and what a program depends on is started before it. NAME is a program (all of "
+            "its processes), one process, a group, or GROUP:*."
         ),
         words=Words.PROGRAMS,
         run=_start,
@@ -105,6 +120,26 @@ COMMANDS = (
         ),
         words=Words.PROGRAMS,
         run=_restart,
+    ),
+    Command(
+        name="scale",
+        arguments="NAME NUMBER",
+        summary="have so many processes of a program",
+        details=(
+            "Starts processes that are missing, or stops those with the highest numbers; the others "
+            "are not touched. For programs that have the key processes. Holds until the daemon ends, "
+            "or until that key is changed and the file is read again."
+        ),
+        words=Words.ONE_PROGRAM,
+        run=_scale,
+    ),
+    Command(
+        name="write",
+        arguments="NAME TEXT ...",
+        summary="write a line to the standard input of a program",
+        details="For programs that have 'stdin pipe' in their configuration.",
+        words=Words.ONE_PROGRAM,
+        run=_write,
     ),
     Command(
         name="signal",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from supervisortw.core.model import Program
+from supervisortw.core.model import Process
 
 OURS = ("SUPERVISOR_",)
 FOR_THE_DAEMON_ALONE = (
@@ -33,36 +33,49 @@ class Login:
     shell: str
 
 
-def build(
-    program: Program,
-    daemon: Mapping[str, str],
-    login: Login | None,
-    given: Mapping[str, str] | None = None,
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the environment of ``program``, and the names that were withheld from it, sorted.
+def inherited(
+    daemon: Mapping[str, str], login: Login | None, passed: Iterable[str]
+) -> dict[str, str]:
+    """Return what a program has from the daemon's environment and from its login.
 
-    ``login`` None means that the program runs under the daemon's own identity. ``given`` is what its
-    files of environment variables say; its own ``environment`` wins over them, and both over the rest.
+    ``login`` None means that the program runs under the daemon's own identity. ``passed`` is its
+    ``pass-environment``.
     """
     if login is None:
-        inherited = {name for name in daemon if not _is_one_of(name, FOR_THE_DAEMON_ALONE)}
+        names = {name for name in daemon if not _is_one_of(name, FOR_THE_DAEMON_ALONE)}
     else:
-        inherited = {name for name in daemon if _is_one_of(name, KEPT_FOR_OTHERS)}
-    allowed = {name for name in daemon if _is_passed(name, program.pass_environment)}
-    passed = inherited | allowed
-    environment = {name: daemon[name] for name in sorted(passed)}
+        names = {name for name in daemon if _is_one_of(name, KEPT_FOR_OTHERS)}
+    names |= {name for name in daemon if _is_passed(name, passed)}
+    environment = {name: daemon[name] for name in sorted(names)}
     if login is not None:
-        if "PATH" not in passed:
-            environment["PATH"] = DEFAULT_PATH
+        environment.setdefault("PATH", DEFAULT_PATH)
         environment["HOME"] = login.home
         environment["USER"] = environment["LOGNAME"] = login.name
         environment["SHELL"] = login.shell
-    environment["SUPERVISOR_ENABLED"] = "1"
-    environment["SUPERVISOR_PROCESS_NAME"] = program.name
-    environment.update(given or {})
-    environment.update(program.environment)
-    withheld = sorted(name for name in daemon if name not in environment)
-    return environment, tuple(withheld)
+    return environment
+
+
+def build(
+    process: Process, base: Mapping[str, str], given: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the environment of ``process``: what it has `inherited`, and what is its own.
+
+    ``given`` is what its files of environment variables say; its own ``environment`` wins over them,
+    and both over the rest.
+    """
+    return {
+        **base,
+        "SUPERVISOR_ENABLED": "1",
+        "SUPERVISOR_PROCESS_NAME": process.process,
+        "SUPERVISOR_GROUP_NAME": process.group,
+        **(given or {}),
+        **dict(process.environment),
+    }
+
+
+def withheld(daemon: Mapping[str, str], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the daemon's variables that are not in ``environment``, sorted."""
+    return tuple(sorted(name for name in daemon if name not in environment))
 
 
 def _is_one_of(name: str, patterns: Iterable[str]) -> bool:

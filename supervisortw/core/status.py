@@ -28,6 +28,7 @@ class Result(enum.Enum):
     ENDED = "ended"  # it ran and ended as its configuration allows
     SIGNALLED = "signalled"
     CLEARED = "cleared"
+    WRITTEN = "written"
     FAILED = "failed"
     SUPERSEDED = "superseded"  # somebody else asked for the contrary meanwhile
     UNKNOWN = "unknown"  # no program of that name
@@ -43,6 +44,7 @@ GOOD_RESULTS = frozenset(
         Result.ENDED,
         Result.SIGNALLED,
         Result.CLEARED,
+        Result.WRITTEN,
     }
 )
 
@@ -63,7 +65,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramStatus:
-    """One program as it stands now.
+    """One process of a program as it stands now; ``name`` is its full name.
 
     ``pid`` is 0 when nothing runs. ``since`` is how many seconds the process has lived or, without one,
     the program has been in its state.
@@ -71,6 +73,8 @@ class ProgramStatus:
     """
 
     name: str
+    program: str
+    group: str
     state: State
     wanted: bool
     pid: int

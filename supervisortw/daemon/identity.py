@@ -7,8 +7,9 @@ import os
 import pwd
 
 from supervisortw.core.environment import Login
+from supervisortw.core.limits import LIMITS
 from supervisortw.errors import SpawnError
-from supervisortw.interfaces import Identity
+from supervisortw.interfaces import Clock, Identity
 
 
 def identity_of(user: str | None, group: str | None = None) -> Identity | None:
@@ -51,3 +52,27 @@ def _entry_of(user: str) -> pwd.struct_passwd:
         return pwd.getpwuid(int(user)) if user.isascii() and user.isdigit() else pwd.getpwnam(user)
     except (KeyError, OverflowError):
         raise SpawnError(f"no such user: {user}", permanent=True) from None
+
+
+class Identities:
+    """Looks users up, and remembers them for a moment: hundreds of programs start as one user.
+
+    What was changed in the user database holds LIMITS.identity_seconds later at the latest.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known: dict[tuple[str | None, str | None], Identity | None] = {}
+        self._since = 0.0
+
+    def of(self, user: str | None, group: str | None) -> Identity | None:
+        """Return the same as `identity_of`. Raises SpawnError."""
+        if user is None and group is None:
+            return None
+        now = self._clock.seconds()
+        if now - self._since > LIMITS.identity_seconds:
+            self._known.clear()
+            self._since = now
+        if (user, group) not in self._known:
+            self._known[user, group] = identity_of(user, group)
+        return self._known[user, group]

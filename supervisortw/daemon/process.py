@@ -1,151 +1,175 @@
-"""One program as the daemon runs it: its life, its process, its timer, and who waits for it.
+"""One process slot as the daemon runs it: its life, its process, its timer, and who waits for it.
 
 `ManagedProcess` feeds what happens to `lifecycle.step` and carries out the effects. It decides
-nothing itself. There is one slot for a process, so two copies of a program cannot be alive.
+nothing itself. There is one slot for a process, so two copies of it cannot be alive.
 """
 
 from __future__ import annotations
 
-import os
 import random
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from supervisortw.core import lifecycle
-from supervisortw.core.lifecycle import Effect, Event, Life
-from supervisortw.core.model import Program, StopScope
+from supervisortw.core import lifecycle, lifeevents
+from supervisortw.core.lifecycle import Life
+from supervisortw.core.lifeevents import Effect, Event
+from supervisortw.core.model import Process, StopScope
+from supervisortw.core.notify import Notice
 from supervisortw.core.restart import Moment, is_expected, too_many_restarts
 from supervisortw.core.signals import signal_name
 from supervisortw.core.states import ALIVE, UNSETTLED, State
 from supervisortw.core.status import Outcome, ProgramStatus, Result
 from supervisortw.core.text import seconds
+from supervisortw.daemon.admission import Admission, Prospect
+from supervisortw.daemon.ended import Ended
 from supervisortw.daemon.events import EventBus, StateChanged
-from supervisortw.daemon.turns import Turns
+from supervisortw.daemon.stopcommand import StopCommand
 from supervisortw.errors import SpawnError
-from supervisortw.interfaces import Cancel, Clock, Sessions, Spawner, SpawnRequest, Timer
+from supervisortw.interfaces import Clock, Sessions, Spawner, SpawnRequest, Timer
 
-log = Logger(namespace="supervisor")
-
-# Makes the request for a program's next process; what it opened for it is closed at the end of the
+# Makes the request for the next process of a slot; what it opened for it is closed at the end of the
 # context, whether or not the process was made. Raises SpawnError.
-Prepare = Callable[[Program], AbstractContextManager[SpawnRequest]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a process ended, and after how many seconds; neither code nor signal means unknown."""
-
-    code: int | None
-    signal: int | None
-    core: bool
-    uptime: float
-
-    def __str__(self) -> str:
-        after = f"after {seconds(self.uptime)}"
-        if self.code is not None:
-            return f"exited with code {self.code} {after}"
-        if self.signal is not None:
-            core = ", core dumped" if self.core else ""
-            return f"ended by {signal_name(self.signal)}{core} {after}"
-        return f"ended for an unknown reason {after}"
+Prepare = Callable[[Process], AbstractContextManager[SpawnRequest]]
 
 
 class ManagedProcess:
-    """Keeps one program as it is wanted to be."""
+    """Keeps one process as it is wanted to be."""
 
     def __init__(
         self,
-        program: Program,
+        program: Process,
         *,
         clock: Clock,
         spawner: Spawner,
         sessions: Sessions,
         prepare: Prepare,
+        stop_command: StopCommand,
+        admission: Admission,
         bus: EventBus,
         random: Callable[[], float] = random.random,
-        turns: Turns | None = None,
     ) -> None:
         self.program = program
         self.life = Life()
         self.pid = 0
+        self.last: Ended | None = None
         self._clock = clock
         self._spawner = spawner
         self._sessions = sessions
         self._prepare = prepare
+        self._stop_command = stop_command
+        self._admission = admission
         self._bus = bus
         self._random = random
-        self._turns = turns or Turns(clock)
-        self._cancel_spawn: Cancel = _nothing
         self._transport: IProcessTransport | None = None
         self._sid = 0
         self._started = 0.0
         self._since = clock.seconds()
         self._asked = False
         self._restarts = 0
+        self._told = State.STOPPED
         self._detail = "not started"
         self._spawn_error = ""
-        self._last: Ended | None = None
+        self._fault = ""
+        self._said = ""
         self._timer: Timer | None = None
+        self._due = 0.0
         self._events: deque[Event] = deque()
         self._handling = False
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
 
     @property
     def up(self) -> bool:
-        """True if the program's main process is alive."""
+        """True if the main process is alive."""
         return self.pid != 0
 
     @property
     def going_up(self) -> bool:
-        """True if the program is up to stay, or will be: not if it ended, nor while it is stopped."""
-        state = self.life.next if self.life.state is State.STOPPING else self.life.state
-        return state in {State.STARTING, State.RUNNING, State.BACKOFF}
+        """True if it is up to stay, or will be: not if it ended, nor while it is stopped."""
+        return self._to_be in {State.WAITING, State.STARTING, State.RUNNING, State.BACKOFF}
+
+    @property
+    def _to_be(self) -> State:
+        """The state that follows, where it is clear already."""
+        return self.life.next if self.life.state is State.STOPPING else self.life.state
+
+    @property
+    def prospect(self) -> Prospect:
+        """How it stands for those who depend on it."""
+        state = self.life.state
+        if self.program.oneshot:
+            ready = state is State.EXITED and self._ended_well
+            coming = self.going_up
+        else:
+            ready = state is State.RUNNING
+            coming = self.going_up and not (
+                state is State.WAITING and self._admission.is_hopeless(self)
+            )
+        text = f"{self.program.name} ({state.value})"
+        return Prospect(ready=ready, coming=coming, text=text)
+
+    @property
+    def exit_code(self) -> int:
+        """The code that its last process ended with, as a shell tells it; 1 if there was none."""
+        return 1 if self.last is None or self._spawn_error else self.last.exit_code
+
+    @property
+    def _ended_well(self) -> bool:
+        return self.last is not None and is_expected(self.program, self.last.code)
 
     def status(self) -> ProgramStatus:
-        """Tell how the program stands now."""
+        """Tell how the process stands now."""
         return ProgramStatus(
             name=self.program.name,
+            program=self.program.program,
+            group=self.program.group,
             state=self.life.state,
             wanted=self.life.wanted,
             pid=self.pid,
             since=self._clock.seconds() - (self._started if self.pid else self._since),
             restarts=self._restarts,
-            detail=self._detail,
+            detail=self.detail,
         )
+
+    @property
+    def detail(self) -> str:
+        """Why it is in the state that it is in, as the end of a sentence."""
+        if self.life.state is State.WAITING:
+            return self._admission.waits_for(self)
+        if self.life.state in {State.STARTING, State.RUNNING} and self._said:
+            return self._said
+        return self._detail
 
     # What operators ask for.
 
     async def start(self) -> Outcome:
-        """Have the program up, and wait until it is, or has failed."""
-        if self.life.state is State.RUNNING:
+        """Have it up, and wait until it is, or has failed."""
+        if self.life.state is State.RUNNING and not self.program.oneshot:
             return self._outcome(Result.ALREADY_UP, f"already up, pid {self.pid}")
-        self.handle(lifecycle.StartAsked())
+        self.handle(lifeevents.StartAsked())
         await self.settled()
         return self._came_up(Result.STARTED, f"started, pid {self.pid}")
 
     async def restart(self) -> Outcome:
-        """Have the program up in a new process, and wait until it is, or has failed."""
+        """Have it up in a new process, and wait until it is, or has failed."""
         old = self.pid
-        self.handle(lifecycle.RestartAsked())
+        self.handle(lifeevents.RestartAsked())
         await self.settled()
         was = f" (was {old})" if old else ""
         return self._came_up(Result.RESTARTED, f"restarted, pid {self.pid}{was}")
 
     async def stop(self) -> Outcome:
-        """Have the program down, and wait until all of its processes are gone."""
-        if self.life.state not in ALIVE and self.life.state is not State.BACKOFF:
-            self.handle(lifecycle.StopAsked())
+        """Have it down, and wait until all of its processes are gone."""
+        if self.life.state not in ALIVE and not self.going_up:
+            self.handle(lifeevents.StopAsked())
             return self._outcome(Result.ALREADY_DOWN, "already down")
-        self.handle(lifecycle.StopAsked())
+        self.handle(lifeevents.StopAsked())
         await self.settled()
         if self.life.state in ALIVE or self.life.wanted:
             return self._outcome(Result.SUPERSEDED, "somebody else started it meanwhile")
@@ -167,13 +191,26 @@ class ManagedProcess:
         return self._outcome(Result.FAILED, f"not up, {signal_name(number)} not sent")
 
     def settled(self) -> Deferred[None]:
-        """Fire once the program is neither STARTING nor STOPPING; at once if it is neither now."""
+        """Fire once nothing is under way, or nothing will come of it; at once if that is so now."""
+        return self._when(self._is_settled)
+
+    def ended(self) -> Deferred[None]:
+        """Fire once no stop is under way; at once if there is none."""
+        return self._when(lambda: self.life.state is not State.STOPPING)
+
+    def _when(self, is_so: Callable[[], bool]) -> Deferred[None]:
         waiter: Deferred[None] = Deferred()
-        if self.life.state in UNSETTLED:
-            self._waiting.append(waiter)
-        else:
+        if is_so():
             waiter.callback(None)
+        else:
+            self._waiting.append((is_so, waiter))
         return waiter
+
+    def _is_settled(self) -> bool:
+        state = self.life.state
+        if state is State.WAITING:
+            return self._admission.is_hopeless(self)
+        return state not in UNSETTLED and not (self.program.oneshot and state is State.RUNNING)
 
     def _came_up(self, result: Result, text: str) -> Outcome:
         state = self.life.state
@@ -181,9 +218,9 @@ class ManagedProcess:
             return self._outcome(result, text)
         if state is State.STOPPED:
             return self._outcome(Result.SUPERSEDED, "somebody else stopped it meanwhile")
-        if state is State.EXITED and self._last and is_expected(self.program, self._last.code):
+        if state is State.EXITED and self._ended_well:
             return self._outcome(Result.ENDED, self._detail)
-        return self._outcome(Result.FAILED, self._detail)
+        return self._outcome(Result.FAILED, self.detail)
 
     def _outcome(self, result: Result, text: str) -> Outcome:
         return Outcome(name=self.program.name, result=result, text=text)
@@ -204,48 +241,76 @@ class ManagedProcess:
                 self._step(self._events.popleft())
         finally:
             self._handling = False
-        if self.life.state not in UNSETTLED:
-            waiting, self._waiting = self._waiting, []
-            for waiter in waiting:
-                waiter.callback(None)
+        self.prospects_changed()
+
+    def prospects_changed(self) -> None:
+        """Let those go who wait for something that is over, or that will not come."""
+        if not self._waiting or self._handling:
+            return
+        over = [waiter for is_so, waiter in self._waiting if is_so()]
+        self._waiting = [each for each in self._waiting if each[1] not in over]
+        for waiter in over:
+            waiter.callback(None)
 
     def _step(self, event: Event) -> None:
-        before = self.life.state
+        before = self.life
         self.life, effects = lifecycle.step(self.life, self.program, event)
-        after = self.life.state
-        self._note_who_asked(event, before)
+        self._note_who_asked(event, before.state)
         for effect in effects:
             self._carry_out(effect)
-        if after is not before or lifecycle.Spawn() in effects:
+        if self.life.state is not before.state or self.life.spawned is not before.spawned:
             self._since = self._clock.seconds()
-            self._detail = self._tell(before)
-            change = StateChanged(
-                name=self.program.name,
-                before=before,
-                after=after,
-                pid=self.pid,
-                detail=self._detail,
-            )
-            self._bus.publish(change)
+            self._detail = self._tell(before.state)
+            self._admission.moved(self)
+            if not self._is_passing():
+                self._publish()
+
+    def _is_passing(self) -> bool:
+        """True in a state that is over in a moment: it only leads from one to the next."""
+        state = self.life.state
+        if state is State.WAITING:
+            return bool(self._events)
+        return state is State.STARTING and not self.life.spawned
+
+    def _publish(self) -> None:
+        change = StateChanged(
+            name=self.program.name,
+            before=self._told,
+            after=self.life.state,
+            pid=self.pid,
+            detail=self.detail,
+        )
+        self._told = self.life.state
+        self._bus.publish(change)
 
     def _note_who_asked(self, event: Event, before: State) -> None:
-        if isinstance(event, lifecycle.RestartAsked):
+        if isinstance(event, lifeevents.RestartAsked):
             self._asked = True
-        elif isinstance(event, lifecycle.StartAsked):
+        elif isinstance(event, lifeevents.StartAsked):
             self._asked = before not in {State.STARTING, State.RUNNING}
-        elif isinstance(event, lifecycle.StopAsked):
+        elif isinstance(event, lifeevents.StopAsked):
             self._asked = False
+        elif isinstance(event, lifeevents.TimedOut) and self.life.state is State.STOPPING:
+            if before is State.STARTING:
+                self._fault = f"not ready after {seconds(event.uptime)}"
+            elif before is State.RUNNING:
+                self._fault = f"silent for {seconds(self.program.watchdog_seconds)} (watchdog)"
 
     def _carry_out(self, effect: Effect) -> None:
-        if isinstance(effect, lifecycle.Spawn):
-            self._cancel_spawn = self._turns.take(self._spawn)
-        elif isinstance(effect, lifecycle.CancelSpawn):
-            self._cancel_spawn()
-        elif isinstance(effect, lifecycle.Signal):
+        if isinstance(effect, lifeevents.Await):
+            self._admission.ask(self)
+        elif isinstance(effect, lifeevents.CancelAwait):
+            self._admission.cancel(self)
+        elif isinstance(effect, lifeevents.Spawn):
+            self._spawn()
+        elif isinstance(effect, lifeevents.RunStopCommand):
+            self._stop_command.run(self.program, self.pid, self._stop_command_ended)
+        elif isinstance(effect, lifeevents.Signal):
             self._signal_all(effect.number)
-        elif isinstance(effect, lifecycle.SetTimer):
-            self._cancel_timer()
-            self._timer = self._clock.callLater(effect.seconds, self._timed_out)
+        elif isinstance(effect, lifeevents.SetTimer):
+            self._set_timer(effect.seconds)
+        elif isinstance(effect, lifeevents.ExtendTimer):
+            self._set_timer(max(effect.seconds, self._due - self._clock.seconds()))
         else:
             self._cancel_timer()
 
@@ -256,6 +321,11 @@ class ManagedProcess:
         else:
             self.signal(number)
 
+    def _set_timer(self, seconds: float) -> None:
+        self._cancel_timer()
+        self._due = self._clock.seconds() + seconds
+        self._timer = self._clock.callLater(seconds, self._timed_out)
+
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -263,31 +333,66 @@ class ManagedProcess:
 
     def _timed_out(self) -> None:
         self._timer = None
-        self.handle(lifecycle.TimedOut())
+        self.handle(lifeevents.TimedOut(self._uptime(), self._moment()))
+
+    def _uptime(self) -> float:
+        return self._clock.seconds() - self._started
+
+    def _moment(self) -> Moment:
+        return Moment(at=self._clock.seconds(), chance=self._random())
+
+    # Being a candidate for admission.
+
+    @property
+    def is_starting(self) -> bool:
+        """True from its admission until it is up, or has failed."""
+        return self.life.state is State.STARTING or self.is_being_made
+
+    @property
+    def is_being_made(self) -> bool:
+        """True from its admission until its process is there, or could not be made."""
+        if self.life.state is State.WAITING:
+            return bool(self._events)
+        return self.life.state is State.STARTING and not self.life.spawned
+
+    def admitted(self) -> None:
+        """Start."""
+        self.handle(lifeevents.Admitted())
+
+    # The process.
 
     def _spawn(self) -> None:
         if not self._asked:
             self._restarts += 1
         self._asked = False
-        self._spawn_error = ""
+        self._spawn_error = self._fault = self._said = ""
         protocol = _Protocol(self._exited)
         try:
             with self._prepare(self.program) as request:
-                self._transport = self._spawner.spawn(protocol, request)
+                spawning = self._spawner.spawn(protocol, request)
         except SpawnError as error:
-            self._spawn_error = str(error)
-            self.handle(lifecycle.SpawnFailed(error.permanent, self._moment()))
+            self._not_spawned(Failure(error))
             return
-        pid = self._transport.pid
+        spawning.addCallbacks(self._spawned, self._not_spawned)
+
+    def _spawned(self, transport: IProcessTransport) -> None:
+        pid = transport.pid
         assert pid is not None
+        self._transport = transport
         self.pid = self._sid = pid
         self._started = self._clock.seconds()
-        log.info("{name}: started, pid {pid}", name=self.program.name, pid=pid)
-        self.handle(lifecycle.Spawned())
+        self.handle(lifeevents.Spawned())
 
-    def _exited(self, code: int | None, number: int | None, core: bool) -> None:
-        uptime = self._clock.seconds() - self._started
-        self._last = Ended(code=code, signal=number, core=core, uptime=uptime)
+    def _not_spawned(self, failure: Failure) -> None:
+        failure.trap(SpawnError)
+        error = failure.value
+        assert isinstance(error, SpawnError)
+        self._spawn_error = str(error)
+        self.handle(lifeevents.SpawnFailed(error.permanent, self._moment()))
+
+    def _exited(self, reason: BaseException) -> None:
+        uptime = self._uptime()
+        self.last = Ended.told_by(reason, uptime)
         self._transport = None
         self.pid = 0
         # A stop is over when the whole session is empty; otherwise only the group has to be, which
@@ -295,31 +400,50 @@ class ManagedProcess:
         others_left = self.program.stop_scope is StopScope.SESSION and (
             self.life.state is State.STOPPING or self._sessions.has_others(self._sid)
         )
-        self.handle(lifecycle.Exited(code, uptime, others_left, self._moment()))
+        self.handle(lifeevents.Exited(self.last.code, uptime, others_left, self._moment()))
         if others_left:
             self._sessions.when_empty(self._sid, self._emptied)
 
-    def _moment(self) -> Moment:
-        return Moment(at=self._clock.seconds(), chance=self._random())
-
     def _emptied(self) -> None:
-        self.handle(lifecycle.SessionEmptied())
+        self.handle(lifeevents.SessionEmptied())
+
+    def _stop_command_ended(self, good: bool) -> None:
+        if self.life.state is State.STOPPING:
+            self.handle(lifeevents.StopCommandEnded(good))
+
+    def heard(self, notice: Notice) -> None:
+        """Take what the program says about itself; without a process it means nothing."""
+        if self.life.state not in ALIVE:
+            return
+        if notice.status is not None:
+            self._said = notice.status
+        if notice.extend_seconds is not None:
+            self.handle(lifeevents.Extended(notice.extend_seconds))
+        if notice.ready:
+            self.handle(lifeevents.Ready())
+        if notice.ping:
+            self.handle(lifeevents.Pinged())
+
+    # In words.
 
     def _tell(self, before: State) -> str:
-        """Return why the program is in the state that it is in now, as the end of a sentence."""
+        """Return why it is in the state that it is in now, as the end of a sentence."""
         state = self.life.state
-        last = str(self._last) if self._last else "not started"
+        last = str(self.last) if self.last else "not started"
         if state is State.BACKOFF:
             again = f"next try in {round(self.life.delay, 1):g} s"
-            return f"{self._spawn_error or last + ', too quickly'}; {again}"
+            return f"{self._spawn_error or self._fault or last + ', too quickly'}; {again}"
         if state is State.FATAL:
             if self._spawn_error:
                 return self._spawn_error
-            return f"given up after {self._too_many()}; {last}"
+            return f"given up after {self._too_many()}; {self._fault or last}"
         if state is State.STOPPED:
-            return "stopped" if before is State.BACKOFF else f"stopped; {last}"
+            never_up = {State.BACKOFF, State.WAITING}
+            return "stopped" if before in never_up else f"stopped; {last}"
         if state is State.STOPPING:
-            return "waiting for it to end" if self.pid else f"{last}; ending what it left behind"
+            if not self.pid:
+                return f"{last}; ending what it left behind"
+            return f"{self._fault}; ending it" if self._fault else "waiting for it to end"
         return last if state is State.EXITED else ""
 
     def _too_many(self) -> str:
@@ -332,21 +456,11 @@ class ManagedProcess:
         return "1 quick death" if count == 1 else f"{count} quick deaths"
 
 
-def _nothing() -> None:
-    pass
-
-
 class _Protocol(ProcessProtocol):
-    """Hands the end of one process on, in plain values."""
+    """Hands the end of one process on."""
 
-    def __init__(self, exited: Callable[[int | None, int | None, bool], None]) -> None:
+    def __init__(self, exited: Callable[[BaseException], None]) -> None:
         self._exited = exited
 
     def processExited(self, reason: Failure) -> None:
-        ended = reason.value
-        if not isinstance(ended, (ProcessDone, ProcessTerminated)):
-            self._exited(None, None, False)
-            return
-        dumped = ended.status is not None and os.WCOREDUMP(ended.status)
-        code = None if ended.signal is not None else ended.exitCode
-        self._exited(code, ended.signal, dumped)
+        self._exited(reason.value)

@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred, gatherResults
 from twisted.logger import Logger
 
-from supervisortw.core import lifecycle
-from supervisortw.core.environment import build
-from supervisortw.core.model import Configuration, Program
+from supervisortw.core import lifeevents
+from supervisortw.core.expand import processes_of
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.model import DISCARD, Configuration, Process
+from supervisortw.core.notify import Notice
+from supervisortw.core.order import with_dependencies
 from supervisortw.core.plan import Plan, ProgramStep, Step, plan
-from supervisortw.core.selection import select, unknown_name
+from supervisortw.core.selection import unknown_name
 from supervisortw.core.signals import signal_number
-from supervisortw.core.status import (
-    DaemonStatus,
-    LogPiece,
-    Outcome,
-    ReloadAnswer,
-    Result,
-)
-from supervisortw.daemon.envfiles import read_all
-from supervisortw.daemon.events import EventBus
-from supervisortw.daemon.identity import identity_of
+from supervisortw.core.states import State
+from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer, Result
+from supervisortw.daemon.admission import Admission
+from supervisortw.daemon.events import EventBus, StateChanged
+from supervisortw.daemon.identity import Identities
 from supervisortw.daemon.output import Output
+from supervisortw.daemon.outputs import OutputFor, Outputs
+from supervisortw.daemon.preparation import (
+    ControlGroups,
+    ListeningSockets,
+    NoticeBoard,
+    Preparation,
+)
 from supervisortw.daemon.process import ManagedProcess
-from supervisortw.daemon.turns import Turns
-from supervisortw.errors import ConfigError, LocalError, Refused, SpawnError
-from supervisortw.interfaces import Cancel, Clock, Sessions, Spawner, SpawnRequest
+from supervisortw.daemon.renewal import Renewal
+from supervisortw.daemon.roster import Roster
+from supervisortw.daemon.stdin import StdinPipes
+from supervisortw.daemon.stopcommand import StopCommand
+from supervisortw.errors import ConfigError, Refused
+from supervisortw.interfaces import Cancel, Clock, Sessions, Spawner
 
 log = Logger(namespace="supervisor")
 
@@ -46,9 +51,8 @@ class Surroundings:
     """What the supervisor needs from outside, each of it replaceable in a test.
 
     ``load`` reads the configuration file again; it raises ConfigError. ``apply`` applies the changed
-    settings of the daemon itself and returns what the operator should know about it. ``end`` is
-    called once everything has been stopped by `shutdown`. ``umask`` and ``directory`` are what
-    programs start with.
+    settings and sockets of the daemon itself and returns what the operator should know about it.
+    ``end`` is called with an exit code once everything has been stopped.
     """
 
     clock: Clock
@@ -56,12 +60,16 @@ class Surroundings:
     sessions: Sessions
     bus: EventBus
     environment: Mapping[str, str]
-    output_for: Callable[[Program], Output]
+    output_for: OutputFor
     daemon_log: Output
+    stdin: StdinPipes
+    sockets: ListeningSockets
+    notices: NoticeBoard
+    cgroups: ControlGroups
     load: Callable[[], Deferred[Configuration]]
     apply: Callable[[Configuration, Configuration], Deferred[Sequence[str]]]
     notes: Callable[[], Sequence[str]]
-    end: Callable[[], None]
+    end: Callable[[int], None]
     version: str
     random: Callable[[], float] = random.random
 
@@ -71,29 +79,51 @@ class Supervisor:
 
     def __init__(self, configuration: Configuration, surroundings: Surroundings) -> None:
         self.configuration = configuration
-        self._around = surroundings
-        self._processes: dict[str, ManagedProcess] = {}
-        self._outputs: dict[str, Output] = {}
-        self._watches: list[_LogWatch] = []
-        self._withheld_told: set[str] = set()
-        self._turns = Turns(surroundings.clock)
-        self._born = surroundings.clock.seconds()
+        self.outputs = Outputs(surroundings.daemon_log, surroundings.output_for)
+        self.roster = Roster()
+        around = self._around = surroundings
+        settings = configuration.settings
+        self._admission = Admission(
+            around.clock,
+            self.roster.prospect,
+            max_starting=settings.max_starting,
+            start_delay=settings.start_delay,
+        )
+        self._preparation = Preparation(
+            environment=around.environment,
+            settings=lambda: self.configuration.settings,
+            identities=Identities(around.clock),
+            outputs=self.outputs,
+            stdin=around.stdin,
+            sockets=around.sockets,
+            notices=around.notices,
+            cgroups=around.cgroups,
+            heard=self._heard,
+        )
+        self._stop_command = StopCommand(
+            around.clock, around.spawner, around.sessions, self._preparation.stop_command
+        )
+        self._renewal = Renewal(self.roster, self.outputs, self._make, self._forget)
+        self._born = around.clock.seconds()
         self._shutdown: Deferred[list[Outcome]] | None = None
+        self._exit_code = 0
         self._reloading = DeferredLock()
-        for program in configuration.programs.values():
-            self._add(program)
+        around.bus.subscribe(self._state_changed)
+        for process in self._renewal.layout(configuration).processes.values():
+            self._renewal.add(process)
+        self._renewal.arrange(configuration)
 
     def boot(self) -> None:
-        """Start the programs that start by themselves, lowest priority number first."""
-        for process in self._in_start_order(self._processes):
-            if process.program.auto_start:
-                process.handle(lifecycle.StartAsked())
+        """Start the programs that start by themselves, and what these depend on."""
+        wanted = [each.program.name for each in self.roster if each.program.auto_start]
+        for process in self.roster.in_start_order(self._with_dependencies(wanted)):
+            process.handle(lifeevents.StartAsked())
 
     # Control.
 
     async def status(self, names: Sequence[str]) -> DaemonStatus:
         """Tell how the daemon and the named programs stand; no names means all."""
-        chosen, unknown = self._select(names or ["all"])
+        chosen, unknown = self.roster.select(names or ["all"])
         return DaemonStatus(
             version=self._around.version,
             pid=os.getpid(),
@@ -102,30 +132,36 @@ class Supervisor:
             uptime=self._around.clock.seconds() - self._born,
             shutting_down=self._shutdown is not None,
             notes=tuple(self._around.notes()),
-            programs=tuple(self._processes[name].status() for name in chosen),
+            programs=tuple(self.roster[name].status() for name in chosen),
             unknown=tuple(unknown),
         )
 
     async def start(self, names: Sequence[str]) -> list[Outcome]:
-        """Start what is down, lowest priority number first, and wait for all of it."""
+        """Start what is down, and what it depends on, in the order of starts; wait for all of it."""
         self._refuse_while_shutting_down()
-        chosen, unknown = self._select(names)
-        processes = self._in_start_order(chosen)
+        chosen, unknown = self.roster.select(names)
+        chosen = self._with_dependencies(chosen)
+        processes = self.roster.in_start_order(chosen)
         outcomes = await _all([process.start() for process in processes])
-        return self._in_asked_order(chosen, outcomes) + unknown
+        return _in_asked_order(chosen, outcomes) + unknown
 
     async def stop(self, names: Sequence[str]) -> list[Outcome]:
-        """Stop what is up, highest priority number first: lower ones are stopped after they are gone."""
-        chosen, unknown = self._select(names)
+        """Stop what is up in the reverse order: each wave when the one before is gone."""
+        chosen, unknown = self.roster.select(names)
         outcomes = await self._stop_in_waves(chosen)
-        return self._in_asked_order(chosen, outcomes) + unknown
+        return _in_asked_order(chosen, outcomes) + unknown
 
     async def restart(self, names: Sequence[str]) -> list[Outcome]:
-        """Restart each program by one event of its own, lowest priority number first."""
+        """Restart each process by one event of its own; dependants end before what they depend on."""
         self._refuse_while_shutting_down()
-        chosen, unknown = self._select(names)
-        outcomes = await _all([process.restart() for process in self._in_start_order(chosen)])
-        return self._in_asked_order(chosen, outcomes) + unknown
+        chosen, unknown = self.roster.select(names)
+        outcomes = await self._restart(chosen)
+        return _in_asked_order(chosen, outcomes) + unknown
+
+    async def scale(self, name: str, count: int) -> list[Outcome]:
+        """Have ``count`` processes of a program. Raises Refused."""
+        self._refuse_while_shutting_down()
+        return await self._reloading.run(lambda: ensureDeferred(self._scale(name, count)))
 
     async def signal(self, signame: str, names: Sequence[str]) -> list[Outcome]:
         """Send a signal to the main process of each program. Raises Refused for an unknown signal."""
@@ -133,8 +169,13 @@ class Supervisor:
             number = signal_number(signame)
         except ValueError as error:
             raise Refused(str(error)) from None
-        chosen, unknown = self._select(names)
-        return [self._processes[name].signal(number) for name in chosen] + unknown
+        chosen, unknown = self.roster.select(names)
+        return [self.roster[name].signal(number) for name in chosen] + unknown
+
+    async def write_stdin(self, data: bytes, names: Sequence[str]) -> list[Outcome]:
+        """Write to the standard input of programs that have it from a pipe."""
+        chosen, unknown = self.roster.select(names)
+        return [self._write(name, data) for name in chosen] + unknown
 
     async def reload(self) -> ReloadAnswer:
         """Read the configuration again and apply it; all or nothing. Raises Refused with the problems."""
@@ -150,129 +191,133 @@ class Supervisor:
         """Stop every program, then end the daemon. Asked again, it waits for the first one's end."""
         if self._shutdown is None:
             log.info("shutting down")
-            self._shutdown = ensureDeferred(self._stop_in_waves(list(self._processes)))
+            names = [process.program.name for process in self.roster]
+            self._shutdown = ensureDeferred(self._stop_in_waves(names))
             self._shutdown.addCallback(self._end)
         return await _branch(self._shutdown)
 
     async def tail(self, name: str | None, lines: int) -> LogPiece:
         """Return the last lines of a log."""
-        return self._output(name).tail(lines)
+        return self.outputs.find(name).tail(lines)
 
     async def read_log(self, name: str | None, offset: int, length: int) -> LogPiece:
         """Return a piece of a log."""
-        return self._output(name).read(offset, length)
+        return self.outputs.find(name).read(offset, length)
 
     async def clear(self, names: Sequence[str]) -> list[Outcome]:
         """Empty the logs of the named programs."""
-        chosen, unknown = self._select(names)
+        chosen, unknown = self.roster.select(names)
         return [self._clear(name) for name in chosen] + unknown
 
     def watch_log(self, name: str | None, grown: Callable[[], None]) -> Cancel:
         """Call ``grown`` each time a log has changed, also when a reload gives it another file."""
-        watch = _LogWatch(name, grown, self._output(name).watch(grown))
-        self._watches.append(watch)
-
-        def stop() -> None:
-            self._watches.remove(watch)
-            watch.cancel()
-
-        return stop
+        return self.outputs.watch(name, grown)
 
     # How it is done.
 
-    def _add(self, program: Program) -> ManagedProcess:
-        self._outputs[program.name] = self._around.output_for(program)
-        process = self._processes[program.name] = ManagedProcess(
-            program,
+    def _make(self, record: Process) -> ManagedProcess:
+        return ManagedProcess(
+            record,
             clock=self._around.clock,
             spawner=self._around.spawner,
             sessions=self._around.sessions,
-            prepare=self._prepare,
+            prepare=self._preparation.process,
+            stop_command=self._stop_command,
+            admission=self._admission,
             bus=self._around.bus,
             random=self._around.random,
-            turns=self._turns,
         )
-        return process
 
-    @contextmanager
-    def _prepare(self, program: Program) -> Iterator[SpawnRequest]:
-        """Make everything ready for a process of ``program``. Raises SpawnError."""
-        identity = identity_of(program.user, program.group)
-        login = identity.login if identity else None
-        given = read_all(program.environment_files)
-        directory = _working_directory()
-        environment, withheld = build(program, self._around.environment, login, given)
-        if withheld and program.name not in self._withheld_told:
-            self._withheld_told.add(program.name)
-            log.info(
-                "{name} does not get these variables of supervisord: {withheld}",
-                name=program.name,
-                withheld=", ".join(withheld),
-            )
-        settings = self.configuration.settings
-        writer = self._outputs[program.name].writer()
-        try:
-            yield SpawnRequest(
-                command=program.command,
-                environment=environment,
-                output=writer,
-                identity=identity,
-                umask=settings.umask if program.umask is None else program.umask,
-                directory=directory,
-            )
-        finally:
-            os.close(writer)
+    def _forget(self, name: str) -> None:
+        self._around.stdin.close(name)
+        self._around.notices.close(name)
+        self._around.cgroups.remove(name)
 
-    def _select(self, words: Sequence[str]) -> tuple[list[str], list[Outcome]]:
-        up = {name: process.up for name, process in self._processes.items()}
-        return select(words, up)
-
-    def _in_start_order(self, names: Iterable[str]) -> list[ManagedProcess]:
-        processes = [self._processes[name] for name in names]
-        return sorted(processes, key=lambda process: process.program.priority)
-
-    def _in_asked_order(self, names: Sequence[str], outcomes: list[Outcome]) -> list[Outcome]:
-        by_name = {outcome.name: outcome for outcome in outcomes}
-        return [by_name[name] for name in names]
+    def _with_dependencies(self, names: Sequence[str]) -> list[str]:
+        """Return ``names``, and the processes that these depend on and that are not ready."""
+        programs = self.configuration.programs
+        depends = {name: program.depends_on for name, program in programs.items()}
+        own = list(dict.fromkeys(self.roster[name].program.program for name in names))
+        others = with_dependencies(own, depends)[len(own) :]
+        needed = [each for name in others for each in self.roster.of_program(name)]
+        missing = [each.program.name for each in needed if not each.prospect.ready]
+        return list(dict.fromkeys([*names, *missing]))
 
     async def _stop_in_waves(self, names: Iterable[str]) -> list[Outcome]:
-        """Stop the programs of one priority together, the highest number first."""
         outcomes: list[Outcome] = []
-        last_first = reversed(self._in_start_order(names))
-        for _, wave in groupby(last_first, key=lambda process: process.program.priority):
+        for wave in self.roster.stop_waves(names):
             outcomes += await _all([process.stop() for process in wave])
         return outcomes
 
+    async def _restart(self, names: Sequence[str]) -> list[Outcome]:
+        """Begin the restarts wave by wave, and wait for all of them together.
+
+        Whoever has ended waits until what it depends on is ready again, which it is not before its own
+        restart.
+        """
+        own = {self.roster[name].program.program for name in names}
+        related = any(own.intersection(self.roster[name].program.depends_on) for name in names)
+        if not related:
+            return await _all([each.restart() for each in self.roster.in_start_order(names)])
+        restarting: list[Deferred[Outcome]] = []
+        pending = self.roster.to_be_restarted
+        pending.update(names)
+        try:
+            for wave in self.roster.stop_waves(names):
+                for process in wave:
+                    pending.discard(process.program.name)
+                    restarting.append(ensureDeferred(process.restart()))
+                await _all([process.ended() for process in wave])
+        finally:
+            pending.difference_update(names)
+        for name in own:
+            self._admission.look_again(name)
+        return list(await gatherResults(restarting, consumeErrors=True))
+
     def _end(self, outcomes: list[Outcome]) -> list[Outcome]:
         # In the next turn, so that those who asked get their answer first.
-        self._around.clock.callLater(0, self._around.end)
+        self._around.clock.callLater(0, self._around.end, self._exit_code)
         return outcomes
 
     def _refuse_while_shutting_down(self) -> None:
         if self._shutdown is not None:
             raise Refused("supervisord is shutting down")
 
-    def _output(self, name: str | None) -> Output:
-        if name is None:
-            return self._around.daemon_log
-        if name not in self._outputs:
-            raise Refused(f"{name}: {unknown_name(name, self._outputs).text}")
-        return self._outputs[name]
+    def _heard(self, name: str, notice: Notice) -> None:
+        if name in self.roster:
+            self.roster[name].heard(notice)
+
+    def _state_changed(self, change: StateChanged) -> None:
+        """End the daemon where a program that is essential has ended for good."""
+        if change.after not in {State.EXITED, State.FATAL} or change.name not in self.roster:
+            return
+        process = self.roster[change.name]
+        if process.program.essential and self._shutdown is None:
+            self._exit_code = process.exit_code
+            log.info(
+                "{name} is essential and has ended: {detail}",
+                name=change.name,
+                detail=change.detail,
+            )
+            ensureDeferred(self.shutdown())
 
     def _clear(self, name: str) -> Outcome:
         try:
-            self._outputs[name].clear()
+            self.outputs.clear(self.roster[name].program)
         except Refused as refusal:
             return Outcome(name=name, result=Result.FAILED, text=str(refusal))
         return Outcome(name=name, result=Result.CLEARED, text="log cleared")
 
-    def reopen_logs(self) -> None:
-        """Open every log anew by its name, since somebody has moved the files away."""
-        for name, output in [("supervisord", self._around.daemon_log), *self._outputs.items()]:
-            try:
-                output.reopen()
-            except LocalError as error:
-                log.error("log of {name} not reopened: {error}", name=name, error=error)
+    def _write(self, name: str, data: bytes) -> Outcome:
+        if not self.roster[name].up:
+            return Outcome(name=name, result=Result.FAILED, text="not up, nothing written")
+        try:
+            self._around.stdin.write(name, data)
+        except Refused as refusal:
+            return Outcome(name=name, result=Result.FAILED, text=str(refusal))
+        return Outcome(name=name, result=Result.WRITTEN, text=f"{len(data)} bytes written")
+
+    # Reload and scale.
 
     async def _load(self) -> Configuration:
         try:
@@ -281,99 +326,76 @@ class Supervisor:
             raise Refused(f"the configuration was left as it is:\n{error}") from None
 
     def _plan(self, new: Configuration) -> Plan:
-        up = {name for name, process in self._processes.items() if process.going_up}
-        return plan(self.configuration, new, up)
+        up = {each.program.name for each in self.roster if each.going_up}
+        return plan(self._renewal.layout(self.configuration), self._renewal.layout(new), up)
 
     async def _reload(self) -> ReloadAnswer:
         new = await self._load()
         self._refuse_while_shutting_down()
+        self._renewal.keep_scaled(self.configuration, new)
         todo = self._plan(new)
         old, self.configuration = self.configuration, new
         remarks = await self._around.apply(old, new)
         self._refuse_while_shutting_down()  # that has begun meanwhile, and would miss new programs
-        outcomes = await _all([self._carry_out(step, new) for step in _in_order(todo, new)])
+        self._admission.configure(new.settings.max_starting, new.settings.start_delay)
+        outcomes = await self._carry_out(todo.programs)
         log.info("reloaded {source}; changes: {count}", source=new.source, count=len(todo.lines()))
         return ReloadAnswer(
             source=new.source,
             lines=todo.lines(),
             warnings=(*new.warnings, *remarks),
-            outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
+            outcomes=tuple(outcomes),
         )
 
-    async def _carry_out(self, step: ProgramStep, new: Configuration) -> Outcome | None:
-        if step.step is Step.REMOVE:
-            return await self._remove(step.name)
-        program = new.programs[step.name]
-        if step.step is Step.ADD:
-            added = self._add(program)
-            return await added.start() if program.auto_start else None
-        process = self._processes[step.name]
-        before, process.program = process.program, program
-        outdated = self._replace_output(before, program)
-        outcome = await process.restart() if step.step is Step.RESTART else None
-        if outdated is not None:
-            await process.settled()  # a process that is being stopped still writes to it
-            outdated.close()
-        return outcome
+    async def _carry_out(self, steps: Sequence[ProgramStep]) -> list[Outcome]:
+        """Add, change and remove processes; return what came of those that were touched."""
+        new = self._renewal.layout(self.configuration).processes
+        for each in steps:
+            if each.step is Step.ADD:
+                self._renewal.add(new[each.name])
+        self._renewal.arrange(self.configuration)
+        others = [each for each in steps if each.step is not Step.ADD]
+        started = [each.name for each in steps if each.step is Step.ADD and each.acts]
+        acts = [self._renewal.carry_out(each, new) for each in others]
+        acts += [process.start() for process in self.roster.in_start_order(started)]
+        outcomes = await _all(acts)
+        self._renewal.arrange(self.configuration)
+        return [outcome for outcome in outcomes if outcome is not None]
 
-    async def _remove(self, name: str) -> Outcome:
-        process = self._processes[name]
-        outcome = await process.stop()
-        while outcome.result is Result.SUPERSEDED:  # who starts it now cannot keep it
-            outcome = await process.stop()
-        del self._processes[name]
-        self._outputs.pop(name).close()
-        self._watch_again(name)
-        return outcome
-
-    def _replace_output(self, before: Program, after: Program) -> Output | None:
-        """Give the program's next process a new output if it needs one; return the old one."""
-        if (before.logfile, before.user) == (after.logfile, after.user):
-            return None
-        outdated = self._outputs[after.name]
-        self._outputs[after.name] = self._around.output_for(after)
-        self._watch_again(after.name)
-        return outdated
-
-    def _watch_again(self, name: str) -> None:
-        """Let those who follow a log notice that it is another one, or that there is none any more."""
-        for watch in [each for each in self._watches if each.name == name]:
-            watch.cancel()
-            watch.cancel = _nothing
-            with contextlib.suppress(Refused):  # they learn it when they read
-                watch.cancel = self._output(name).watch(watch.grown)
-            watch.grown()
+    async def _scale(self, name: str, count: int) -> list[Outcome]:
+        program = self.configuration.programs.get(name)
+        if program is None:
+            raise Refused(f"{name}: {unknown_name(name, self.configuration.programs).text}")
+        if program.processes is None:
+            raise Refused(f"{name}: has no key 'processes', so it is always one process")
+        if count > LIMITS.processes_per_program:
+            raise Refused(f"{name}: at most {LIMITS.processes_per_program} processes")
+        _refuse_shared_logs(processes_of(program, count))
+        there = self.roster.of_program(name)
+        start = any(each.going_up for each in there) or (program.auto_start and not there)
+        before = self._renewal.layout(self.configuration)
+        self._renewal.scale(name, count)
+        after = self._renewal.layout(self.configuration)
+        steps = [
+            replace(step, acts=start)
+            for step in plan(before, after, before.processes).programs
+            if step.step in {Step.ADD, Step.REMOVE}
+        ]
+        log.info("{name}: scaled to {count} processes", name=name, count=count)
+        return await self._carry_out(steps)
 
 
-@dataclass(slots=True)
-class _LogWatch:
-    """Somebody who wants to know when a log changes."""
-
-    name: str | None
-    grown: Callable[[], None]
-    cancel: Cancel
-
-
-def _nothing() -> None:
-    pass
+def _refuse_shared_logs(processes: Sequence[Process]) -> None:
+    """Raise Refused where two processes would write to the same file."""
+    paths = [path for each in processes for path in (each.logfile, each.stderr_logfile) if path]
+    files = [path for path in paths if path != DISCARD and not path.startswith("/dev/")]
+    if len(set(files)) < len(files):
+        raise Refused("its logfile needs %(process_num)d, or several processes would share it")
 
 
-def _working_directory() -> str:
-    try:
-        return os.getcwd()
-    except OSError as error:
-        reason = f"the working directory of supervisord is gone: {error.strerror}"
-        raise SpawnError(reason, permanent=True) from None
-
-
-def _in_order(todo: Plan, new: Configuration) -> list[ProgramStep]:
-    """Return the steps with the removals first, then by priority."""
-
-    def order(step: ProgramStep) -> tuple[bool, int]:
-        program = new.programs.get(step.name)
-        return program is not None, program.priority if program else 0
-
-    return sorted(todo.programs, key=order)
+def _in_asked_order(names: Sequence[str], outcomes: list[Outcome]) -> list[Outcome]:
+    by_name = {outcome.name: outcome for outcome in outcomes}
+    return [by_name[name] for name in names]
 
 
 async def _all(waits: Sequence[Coroutine[Deferred[Any], Any, Answer]]) -> list[Answer]:

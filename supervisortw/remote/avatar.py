@@ -58,6 +58,13 @@ def number(value: object) -> int:
     raise BadRequest("a number was expected")
 
 
+def data(value: object) -> bytes:
+    """Accept bytes that a program could be given at once."""
+    if isinstance(value, bytes) and len(value) <= LIMITS.stdin_bytes:
+        return value
+    raise BadRequest(f"bytes were expected, at most {LIMITS.stdin_bytes}")
+
+
 def receiver(value: object) -> pb.RemoteReference:
     """Accept an object of the peer's."""
     if isinstance(value, pb.RemoteReference):
@@ -74,7 +81,9 @@ VERBS: dict[str, tuple[Check, ...]] = {
     "start": (names,),
     "stop": (names,),
     "restart": (names,),
+    "scale": (text, number),
     "signal": (text, names),
+    "write_stdin": (data, names),
     "reload": (),
     "reread": (),
     "shutdown": (),
@@ -169,10 +178,20 @@ class ControlAvatar:
         self._log("restart", wanted)
         return await self._control.restart(wanted)
 
+    async def perspective_scale(self, name: str, count: int) -> object:
+        """Have so many processes of a program, and answer once each is up, down, or has failed."""
+        self._log(f"scale to {count}", [name])
+        return await self._control.scale(name, count)
+
     async def perspective_signal(self, signame: str, wanted: list[str]) -> object:
         """Send a signal to the main processes of programs."""
         self._log(f"signal {signame}", wanted)
         return await self._control.signal(signame, wanted)
+
+    async def perspective_write_stdin(self, data: bytes, wanted: list[str]) -> object:
+        """Write to the standard input of programs; what is written stands in no log."""
+        self._log(f"write {len(data)} bytes", wanted)
+        return await self._control.write_stdin(data, wanted)
 
     async def perspective_reload(self) -> object:
         """Read the configuration again and apply it."""

@@ -132,9 +132,17 @@ class Session:
         """Stop what is up, start all, and wait."""
         return _outcomes(await self.call("restart", list(names)))
 
+    async def scale(self, name: str, count: int) -> list[Outcome]:
+        """Have so many processes of a program, and wait for all of it."""
+        return _outcomes(await self.call("scale", name, count))
+
     async def signal(self, signame: str, names: Sequence[str]) -> list[Outcome]:
         """Send a signal to the main process of each program that is up."""
         return _outcomes(await self.call("signal", signame, list(names)))
+
+    async def write_stdin(self, data: bytes, names: Sequence[str]) -> list[Outcome]:
+        """Write to the standard input of programs."""
+        return _outcomes(await self.call("write_stdin", data, list(names)))
 
     async def reload(self) -> ReloadAnswer:
         """Read the configuration again and apply it."""

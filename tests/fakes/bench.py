@@ -2,83 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fakes.asking import Asked
-from fakes.daemon import program
+from fakes.daemon import process
 from fakes.listener import RecordingListener
 from fakes.passing import pass_time
 from fakes.sessions import FakeSessions
 from fakes.spawner import FakeSpawner
 from twisted.internet.task import Clock
 
-from supervisortw.core.model import Program
+from supervisortw.core.model import Process
 from supervisortw.core.states import State
 from supervisortw.core.status import Outcome
+from supervisortw.daemon.admission import Admission, Prospect
 from supervisortw.daemon.events import EventBus
 from supervisortw.daemon.process import ManagedProcess
+from supervisortw.daemon.stopcommand import StopCommand
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import SpawnRequest
-
-
-class AtOnce:
-    """Turns that never have to wait."""
-
-    def take(self, act: Callable[[], None]) -> Callable[[], None]:
-        act()
-        return lambda: None
-
-
-class Later:
-    """Turns that always make one wait."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def take(self, act: Callable[[], None]) -> Callable[[], None]:
-        call = self._clock.callLater(0, act)
-        return lambda: call.cancel() if call.active() else None
 
 
 class Bench:
     """A program called web, and everything that its ManagedProcess was given.
 
     ``preparing`` tells how many requests are in preparation now; ``not_prepared`` is raised by the
-    next preparations, one each.
+    next preparations, one each. ``prospects`` are those of the programs that web depends on.
     """
 
-    def __init__(self, *, obedient: bool = False, busy: bool = False, **keys: object) -> None:
+    def __init__(self, *, obedient: bool = False, **keys: object) -> None:
         self.clock = Clock()
         self.spawner = FakeSpawner()
         self.sessions = FakeSessions(self.clock, self.spawner, obedient=obedient)
         self.listener = RecordingListener()
-        self.prepared: list[Program] = []
+        self.prepared: list[Process] = []
         self.preparing = 0
         self.not_prepared: list[Exception] = []
+        self.asked_to_stop: list[int] = []
+        self.prospects: dict[str, Prospect] = {}
+        self.admission = Admission(self.clock, lambda name: self.prospects[name])
         bus = EventBus()
         bus.subscribe(self.listener)
         self.process = ManagedProcess(
-            program("web", **keys),
+            process("web", **keys),
             clock=self.clock,
             spawner=self.spawner,
             sessions=self.sessions,
             prepare=self._prepare,
             bus=bus,
             random=lambda: 0.5,
-            turns=Later(self.clock) if busy else AtOnce(),
+            stop_command=StopCommand(
+                self.clock, self.spawner, self.sessions, self._prepare_stop_command
+            ),
+            admission=self.admission,
         )
 
     @contextmanager
-    def _prepare(self, program: Program) -> Iterator[SpawnRequest]:
+    def _prepare(self, program: Process) -> Iterator[SpawnRequest]:
         self.prepared.append(program)
         if self.not_prepared:
             raise self.not_prepared.pop(0)
         self.preparing += 1
         try:
-            yield SpawnRequest(command=program.command, environment={}, output=-1)
+            yield SpawnRequest(command=program.command, environment={}, stdout=-1, stderr=-1)
         finally:
             self.preparing -= 1
+
+    @contextmanager
+    def _prepare_stop_command(self, program: Process, pid: int) -> Iterator[SpawnRequest]:
+        self.asked_to_stop.append(pid)
+        yield SpawnRequest(command=program.stop_command, environment={}, stdout=-1, stderr=-1)
 
     # What happens.
 

@@ -9,8 +9,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
+from supervisortw.core.expand import processes_of
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.selection import select, unknown_name
+from supervisortw.core.model import Program
+from supervisortw.core.selection import Index, select, unknown_name
 from supervisortw.core.states import State
 from supervisortw.core.status import (
     DaemonStatus,
@@ -35,6 +37,7 @@ class FakeProgram:
     pid: int = 0
     detail: str = "not started"
     log: bytes = b""
+    stdin: bytes = b""
     broken: str = ""
     restarts: int = 0
     signals: list[str] = field(default_factory=list)
@@ -84,6 +87,8 @@ class FakeControl:
         wanted = program.state in (State.STARTING, State.RUNNING)
         return ProgramStatus(
             name=name,
+            program=name,
+            group=name,
             state=program.state,
             wanted=wanted,
             pid=program.pid,
@@ -119,6 +124,27 @@ class FakeControl:
             return Outcome(name=name, result=Result.FAILED, text="not up")
         program.signals.append(signame)
         return Outcome(name=name, result=Result.SIGNALLED, text=f"sent to pid {program.pid}")
+
+    async def scale(self, name: str, count: int) -> list[Outcome]:
+        self.asked.append(("scale", name, count))
+        self._refuse_while_shutting_down()
+        raise Refused(f"{name}: {self._why_not_scaled(name)}")
+
+    def _why_not_scaled(self, name: str) -> str:
+        if name in self.programs:
+            return "has no key 'processes', so it is always one process"
+        return unknown_name(name, self.programs).text
+
+    async def write_stdin(self, data: bytes, names: Sequence[str]) -> list[Outcome]:
+        self.asked.append(("write_stdin", data, *names))
+        chosen, unknown = self._select(names)
+        return [self._written(name, data) for name in chosen] + unknown
+
+    def _written(self, name: str, data: bytes) -> Outcome:
+        if not self.programs[name].pid:
+            return Outcome(name=name, result=Result.FAILED, text="not up, nothing written")
+        self.programs[name].stdin += data
+        return Outcome(name=name, result=Result.WRITTEN, text=f"{len(data)} bytes written")
 
     async def reload(self) -> ReloadAnswer:
         self.asked.append(("reload",))
@@ -188,7 +214,9 @@ class FakeControl:
         return self.programs[name]
 
     def _select(self, names: Sequence[str]) -> tuple[list[str], list[Outcome]]:
-        return select(names, {name: bool(each.pid) for name, each in self.programs.items()})
+        programs = [Program(name=name, command=(name,)) for name in self.programs]
+        index = Index(process for each in programs for process in processes_of(each))
+        return select(names, index, lambda name: bool(self.programs[name].pid))
 
     def _refuse_while_shutting_down(self) -> None:
         if self._shutting_down:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fakes.given import FakeCgroups, FakeNotices, FakeSockets, FakeStdin
 from fakes.listener import RecordingListener
 from fakes.output import FakeOutput
 from fakes.passing import pass_time
@@ -13,7 +14,15 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from supervisortw.core.model import Configuration, Program, Settings, UnixAddress
+from supervisortw.core.expand import processes_of
+from supervisortw.core.model import (
+    Configuration,
+    ListeningSocket,
+    Process,
+    Program,
+    Settings,
+    UnixAddress,
+)
 from supervisortw.core.status import ProgramStatus
 from supervisortw.daemon.events import EventBus
 from supervisortw.daemon.supervisor import Supervisor, Surroundings
@@ -28,17 +37,27 @@ SETTINGS = Settings(
 
 def program(name: str, **keys: object) -> Program:
     """Return a program whose command is its name."""
-    return Program(**{"name": name, "command": (name,), **keys})  # type: ignore[arg-type]
+    own = {"name": name, "command": (name,), "logfile": f"/var/log/{name}.log"}
+    return Program(**{**own, **keys})  # type: ignore[arg-type]
+
+
+def process(name: str, **keys: object) -> Process:
+    """Return the record of the one process of such a program."""
+    return processes_of(program(name, **keys))[0]
 
 
 def configuration(
-    *programs: Program, settings: Settings = SETTINGS, warnings: tuple[str, ...] = ()
+    *programs: Program,
+    settings: Settings = SETTINGS,
+    warnings: tuple[str, ...] = (),
+    sockets: tuple[ListeningSocket, ...] = (),
 ) -> Configuration:
     """Return a configuration of these programs."""
     return Configuration(
         source="/etc/test.conf",
         settings=settings,
         programs={each.name: each for each in programs},
+        sockets={each.name: each for each in sockets},
         warnings=warnings,
     )
 
@@ -69,6 +88,11 @@ class FakeDaemon:
         self.applied: list[tuple[Configuration, Configuration]] = []
         self.notes: list[str] = []
         self.ended = 0
+        self.exit_code: int | None = None
+        self.stdin = FakeStdin()
+        self.sockets = FakeSockets()
+        self.notices = FakeNotices()
+        self.cgroups = FakeCgroups()
         bus = EventBus()
         bus.subscribe(self.listener)
         self.supervisor = Supervisor(
@@ -81,6 +105,10 @@ class FakeDaemon:
                 environment=environment or {"PATH": "/bin"},
                 output_for=self._output_for,
                 daemon_log=self.daemon_log,
+                stdin=self.stdin,
+                sockets=self.sockets,
+                notices=self.notices,
+                cgroups=self.cgroups,
                 load=self._load,
                 apply=self._apply,
                 notes=lambda: self.notes,
@@ -90,9 +118,9 @@ class FakeDaemon:
             ),
         )
 
-    def _output_for(self, program: Program) -> FakeOutput:
-        output = FakeOutput(f"{program.name} in {program.logfile}")
-        self.outputs.setdefault(program.name, []).append(output)
+    def _output_for(self, process: Process, path: str) -> FakeOutput:
+        output = FakeOutput(f"{process.name} in {path}")
+        self.outputs.setdefault(process.name, []).append(output)
         return output
 
     def _load(self) -> Deferred[Configuration]:
@@ -105,8 +133,9 @@ class FakeDaemon:
         self.applied.append((old, new))
         return _after(self.applying)
 
-    def _end(self) -> None:
+    def _end(self, code: int) -> None:
         self.ended += 1
+        self.exit_code = code
 
     def output(self, name: str) -> FakeOutput:
         """Return the output that a program has now."""
@@ -118,7 +147,7 @@ class FakeDaemon:
 
     def stand(self, name: str) -> ProgramStatus:
         """Return how a program stands."""
-        return self.supervisor._processes[name].status()
+        return self.supervisor.roster[name].status()
 
     def pid(self, name: str) -> int:
         """Return the pid of a program that is up."""
@@ -128,7 +157,7 @@ class FakeDaemon:
 
     def up(self) -> list[str]:
         """Return the commands of the processes that are alive, in the order of their starts."""
-        pids = {process.pid: name for name, process in self.supervisor._processes.items()}
+        pids = {each.pid: each.program.name for each in self.supervisor.roster}
         return [pids.get(pid, f"lost {pid}") for pid in self.spawner.alive]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
 from twisted.python.failure import Failure
@@ -70,18 +71,20 @@ class FakeSpawner:
         self.most_alive = 0
         self._last_pid = 100
 
-    def spawn(self, protocol: IProcessProtocol, request: SpawnRequest) -> FakeTransport:
+    def spawn(
+        self, protocol: IProcessProtocol, request: SpawnRequest
+    ) -> Deferred[IProcessTransport]:
         self.requests.append(request)
         if self.failures:
-            raise self.failures.pop(0)
+            return fail(self.failures.pop(0))
         if request.command[0] in self.broken:
-            raise SpawnError(self.broken[request.command[0]], permanent=True)
+            return fail(SpawnError(self.broken[request.command[0]], permanent=True))
         self._last_pid += 1
         transport = FakeTransport(self._last_pid, protocol)
         self.alive[self._last_pid] = transport
         self.most_alive = max(self.most_alive, len(self.alive))
         protocol.makeConnection(transport)
-        return transport
+        return succeed(transport)
 
     @property
     def started(self) -> list[str]:

@@ -1,0 +1,185 @@
+"""Who may start now: what they depend on is ready, and it is their turn.
+
+Hundreds of processes may be due at once. In each turn of the reactor as many are let in as fit into
+LIMITS.turn_seconds, so that everybody else is served as well; ``max-starting`` and ``start-delay``
+space them further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.model import Process
+from supervisortw.interfaces import Clock, Timer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """Whether a program that others depend on is ready, or at least on its way; and in words."""
+
+    ready: bool
+    coming: bool
+    text: str
+
+
+class Candidate(Protocol):
+    """A process that wants to start."""
+
+    program: Process
+
+    @property
+    def is_starting(self) -> bool:
+        """True from its admission until it is up, or has failed."""
+
+    @property
+    def is_being_made(self) -> bool:
+        """True from its admission until its process is there, or could not be made."""
+
+    def admitted(self) -> None:
+        """Start; called once for each `Admission.ask`."""
+
+    def prospects_changed(self) -> None:
+        """Look anew at what it waits for."""
+
+
+class Admission:
+    """Lets candidates in, in the order in which they asked.
+
+    ``prospect(name)`` tells how the program of that name stands.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        prospect: Callable[[str], Prospect],
+        *,
+        max_starting: int | None = None,
+        start_delay: float = 0.0,
+    ) -> None:
+        self._clock = clock
+        self._prospect = prospect
+        self._max_starting = max_starting
+        self._start_delay = start_delay
+        self._blocked: set[Candidate] = set()
+        self._dependants: dict[str, dict[Candidate, None]] = {}  # those that are blocked
+        self._queue: dict[Candidate, None] = {}
+        self._starting: set[Candidate] = set()
+        self._being_made: set[Candidate] = set()
+        self._last = float("-inf")
+        self._turn_began: float | None = None
+        self._timer: Timer | None = None
+        self._letting_in = False
+
+    def configure(self, max_starting: int | None, start_delay: float) -> None:
+        """Go on with other settings."""
+        self._max_starting, self._start_delay = max_starting, start_delay
+        self._let_in()
+
+    def ask(self, candidate: Candidate) -> None:
+        """Have ``candidate`` admitted as soon as may be, possibly before this returns."""
+        if self._missing(candidate) is None:
+            self._queue[candidate] = None
+            self._let_in()
+        else:
+            self._blocked.add(candidate)
+            for name in candidate.program.depends_on:
+                self._dependants.setdefault(name, {})[candidate] = None
+
+    def cancel(self, candidate: Candidate) -> None:
+        """Do not admit ``candidate``; it waits no longer."""
+        self._unblock(candidate)
+        self._queue.pop(candidate, None)
+
+    def _unblock(self, candidate: Candidate) -> None:
+        if candidate in self._blocked:
+            self._blocked.discard(candidate)
+            for waiting in self._dependants.values():
+                waiting.pop(candidate, None)
+
+    def moved(self, candidate: Candidate) -> None:
+        """Take note that ``candidate`` has come to another state."""
+        if candidate in self._being_made and not candidate.is_being_made:
+            self._being_made.discard(candidate)
+        if candidate in self._starting and not candidate.is_starting:
+            self._starting.discard(candidate)
+        self.look_again(candidate.program.program)
+        if self._queue:
+            self._let_in()
+
+    def look_again(self, program: str) -> None:
+        """Look anew at those who depend on ``program``."""
+        for each in list(self._dependants.get(program, ())):
+            if self._missing(each) is None:
+                self._unblock(each)
+                self._queue[each] = None
+                self._let_in()
+            else:
+                each.prospects_changed()
+
+    def waits_for(self, candidate: Candidate) -> str:
+        """Return what a candidate that has asked is waiting for."""
+        missing = self._missing(candidate) if candidate in self._blocked else None
+        if missing is not None:
+            return f"waiting for {missing.text}"
+        if self._is_full():
+            return f"waiting for its turn (max-starting {self._max_starting})"
+        return "waiting for its turn"
+
+    def is_hopeless(self, candidate: Candidate) -> bool:
+        """True if ``candidate`` waits for something that is not even on its way."""
+        missing = self._missing(candidate) if candidate in self._blocked else None
+        return missing is not None and not missing.coming
+
+    def _missing(self, candidate: Candidate) -> Prospect | None:
+        """Return the first program that is not ready yet; one that is not even coming goes before."""
+        prospects = [self._prospect(name) for name in candidate.program.depends_on]
+        missing = [prospect for prospect in prospects if not prospect.ready]
+        hopeless = [prospect for prospect in missing if not prospect.coming]
+        return next(iter(hopeless or missing), None)
+
+    def _let_in(self) -> None:
+        if self._letting_in:  # whom we let in may make room for others at once
+            return
+        self._letting_in = True
+        try:
+            while self._queue and self._may_let_in():
+                candidate = next(iter(self._queue))
+                del self._queue[candidate]
+                self._last = self._clock.seconds()
+                self._starting.add(candidate)
+                self._being_made.add(candidate)
+                candidate.admitted()
+        finally:
+            self._letting_in = False
+
+    def _may_let_in(self) -> bool:
+        """True if there is room for one more now; otherwise somebody calls `_let_in` again."""
+        if self._is_full() or len(self._being_made) >= LIMITS.spawns_under_way:
+            return False  # `moved` looks again
+        now = self._clock.seconds()
+        wait = self._last + self._start_delay - now
+        if self._start_delay > 0 and wait > 0:
+            self._look_after(wait)
+            return False
+        if self._turn_began is None:
+            self._turn_began = now
+            self._clock.callLater(0, self._next_turn)
+        return now - self._turn_began < LIMITS.turn_seconds
+
+    def _is_full(self) -> bool:
+        return self._max_starting is not None and len(self._starting) >= self._max_starting
+
+    def _next_turn(self) -> None:
+        self._turn_began = None
+        self._let_in()
+
+    def _look_after(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = self._clock.callLater(seconds, self._timer_is_over)
+
+    def _timer_is_over(self) -> None:
+        self._timer = None
+        self._let_in()

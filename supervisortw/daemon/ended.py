@@ -1,0 +1,46 @@
+"""How a process ended."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from twisted.internet.error import ProcessDone, ProcessTerminated
+
+from supervisortw.core.signals import signal_name
+from supervisortw.core.text import seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a process ended, and after how many seconds; neither code nor signal means unknown."""
+
+    code: int | None
+    signal: int | None
+    core: bool
+    uptime: float
+
+    @classmethod
+    def told_by(cls, reason: BaseException, uptime: float) -> Ended:
+        """Return what the reason that Twisted gives a process protocol says."""
+        if not isinstance(reason, (ProcessDone, ProcessTerminated)):
+            return cls(code=None, signal=None, core=False, uptime=uptime)
+        dumped = reason.status is not None and os.WCOREDUMP(reason.status)
+        code = None if reason.signal is not None else reason.exitCode
+        return cls(code=code, signal=reason.signal, core=dumped, uptime=uptime)
+
+    @property
+    def exit_code(self) -> int:
+        """The code as a shell would tell it; 1 where it is unknown."""
+        if self.code is not None:
+            return self.code
+        return 1 if self.signal is None else 128 + self.signal
+
+    def __str__(self) -> str:
+        after = f"after {seconds(self.uptime)}"
+        if self.code is not None:
+            return f"exited with code {self.code} {after}"
+        if self.signal is not None:
+            core = ", core dumped" if self.core else ""
+            return f"ended by {signal_name(self.signal)}{core} {after}"
+        return f"ended for an unknown reason {after}"

@@ -1,0 +1,152 @@
+"""Where the output of every process goes: its log, and a second one for errors where it has one.
+
+A log is called by the name of its process, or by that name with ``/stderr`` behind it for the second
+one. ``None`` is the daemon's own log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+
+from supervisortw.core.model import Process
+from supervisortw.core.selection import unknown_name
+from supervisortw.daemon.output import Output
+from supervisortw.errors import LocalError, Refused
+from supervisortw.interfaces import Cancel
+
+log = Logger(namespace="supervisor")
+
+STDERR = "/stderr"
+
+OutputFor = Callable[[Process, str], Output]
+
+
+class Outputs:
+    """The logs of all processes by name, and who wants to know when they change."""
+
+    def __init__(self, daemon_log: Output, output_for: OutputFor) -> None:
+        self._daemon_log = daemon_log
+        self._output_for = output_for
+        self._outputs: dict[str, Output] = {}
+        self._watches: list[_Watch] = []
+
+    def add(self, process: Process) -> None:
+        """Make the logs of a process."""
+        for name, path in _paths(process).items():
+            self._outputs[name] = self._output_for(process, path)
+
+    def remove(self, process: Process) -> None:
+        """Let go of the logs of a process."""
+        for name in _paths(process):
+            self._outputs.pop(name).close()
+            self._watch_again(name)
+
+    def change(self, before: Process, after: Process) -> list[Output]:
+        """Give the next process other logs where it needs them.
+
+        Returns the old ones; a process that is still there writes to them, so they are not closed.
+        """
+        old, new = _paths(before), _paths(after)
+        opener_differs = (before.user, before.unix_group) != (after.user, after.unix_group)
+        outdated = []
+        for name in old.keys() | new.keys():
+            if old.get(name) != new.get(name) or opener_differs:
+                if name in old:
+                    outdated.append(self._outputs.pop(name))
+                if name in new:
+                    self._outputs[name] = self._output_for(after, new[name])
+                self._watch_again(name)
+        return outdated
+
+    @contextlib.contextmanager
+    def writers(self, process: Process) -> Iterator[tuple[int, int]]:
+        """Open descriptors for stdout and stderr of a new process. Raises SpawnError."""
+        stdout = self._outputs[process.name].writer()
+        try:
+            if process.stderr_logfile is None:
+                yield stdout, stdout
+                return
+            stderr = self._outputs[process.name + STDERR].writer()
+            try:
+                yield stdout, stderr
+            finally:
+                os.close(stderr)
+        finally:
+            os.close(stdout)
+
+    def find(self, name: str | None) -> Output:
+        """Return a log. Raises Refused if there is none of that name."""
+        if name is None:
+            return self._daemon_log
+        output = self._outputs.get(name)
+        if output is None:
+            process = name.removesuffix(STDERR)
+            if name != process and process in self._outputs:
+                raise Refused(f"{process}: has no log of its own for stderr")
+            known = [each for each in self._outputs if not each.endswith(STDERR)]
+            raise Refused(f"{process}: {unknown_name(process, known).text}")
+        return output
+
+    def clear(self, process: Process) -> None:
+        """Empty the logs of a process. Raises Refused."""
+        for name in _paths(process):
+            self._outputs[name].clear()
+
+    def watch(self, name: str | None, grown: Callable[[], None]) -> Cancel:
+        """Call ``grown`` each time a log has changed, also when it becomes another file."""
+        watch = _Watch(name, grown, self.find(name).watch(grown))
+        self._watches.append(watch)
+
+        def stop() -> None:
+            self._watches.remove(watch)
+            watch.cancel()
+
+        return stop
+
+    def reopen(self) -> None:
+        """Open every log anew by its name, since somebody has moved the files away."""
+        for name, output in [("supervisord", self._daemon_log), *self._outputs.items()]:
+            try:
+                output.reopen()
+            except LocalError as error:
+                log.error("log of {name} not reopened: {error}", name=name, error=error)
+
+    def _watch_again(self, name: str) -> None:
+        """Let those who follow a log notice that it is another one, or that there is none any more."""
+        for watch in [each for each in self._watches if each.name == name]:
+            watch.cancel()
+            watch.cancel = _nothing
+            with contextlib.suppress(Refused):  # they learn it when they read
+                watch.cancel = self.find(name).watch(watch.grown)
+            watch.grown()
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Somebody who wants to know when a log changes."""
+
+    name: str | None
+    grown: Callable[[], None]
+    cancel: Cancel
+
+
+def _paths(process: Process) -> dict[str, str]:
+    """Return where the logs of a process are, by their names."""
+    if process.stderr_logfile is None:
+        return {process.name: process.logfile}
+    return {process.name: process.logfile, process.name + STDERR: process.stderr_logfile}
+
+
+def _nothing() -> None:
+    pass
+
+
+def close_all(outputs: Sequence[Output]) -> None:
+    """Close logs that nobody writes to any more."""
+    for output in outputs:
+        output.close()

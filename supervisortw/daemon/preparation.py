@@ -1,0 +1,205 @@
+"""Making everything ready for a program's next process: who it is, what it inherits and is given."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol
+
+from twisted.logger import Logger
+
+from supervisortw.core.environment import build, inherited, withheld
+from supervisortw.core.model import Process, Settings, Stdin
+from supervisortw.core.notify import Notice
+from supervisortw.daemon.envfiles import read_all
+from supervisortw.daemon.identity import Identities
+from supervisortw.daemon.outputs import Outputs
+from supervisortw.daemon.stdin import StdinPipes
+from supervisortw.errors import SpawnError
+from supervisortw.interfaces import Identity, SpawnRequest
+
+log = Logger(namespace="supervisor")
+
+SPAWN_ID = "SUPERVISOR_SPAWN_ID"
+MICROSECONDS = 1_000_000
+
+
+class ListeningSockets(Protocol):
+    """The sockets that the daemon listens on for programs."""
+
+    def descriptor(self, name: str) -> int:
+        """Return the descriptor of a socket. Raises SpawnError with the reason if there is none."""
+
+
+class NoticeBoard(Protocol):
+    """Where programs say that they are ready."""
+
+    def open(self, name: str, uid: int, heard: Callable[[Notice], None]) -> str:
+        """Return the path of the socket for the process ``name`` of user ``uid``. Raises SpawnError."""
+
+    def drain(self, name: str) -> None:
+        """Throw away what was said and not read yet."""
+
+    def close(self, name: str) -> None:
+        """Let go of the socket of a process, if it has one."""
+
+
+class ControlGroups(Protocol):
+    """The control groups of processes."""
+
+    def directory_for(self, name: str) -> str:
+        """Return the directory of the group for the process ``name``. Raises SpawnError."""
+
+    def remove(self, name: str) -> None:
+        """Remove the group of a process, if it has one and nobody is in it."""
+
+
+class Preparation:
+    """Makes the requests for new processes.
+
+    ``settings`` are the daemon's as they are now. ``heard`` is told what a process says of itself.
+    ``token`` tells processes of this daemon from those of any other.
+    """
+
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str],
+        settings: Callable[[], Settings],
+        identities: Identities,
+        outputs: Outputs,
+        stdin: StdinPipes,
+        sockets: ListeningSockets,
+        notices: NoticeBoard,
+        cgroups: ControlGroups,
+        heard: Callable[[str, Notice], None],
+    ) -> None:
+        self.token = secrets.token_hex(8)
+        self._environment = environment
+        self._settings = settings
+        self._identities = identities
+        self._outputs = outputs
+        self._stdin = stdin
+        self._sockets = sockets
+        self._notices = notices
+        self._cgroups = cgroups
+        self._heard = heard
+        self._inherited: dict[object, dict[str, str]] = {}
+        self._withheld_told: set[str] = set()
+        self._spawns = 0
+
+    @contextmanager
+    def process(self, process: Process) -> Iterator[SpawnRequest]:
+        """Make everything ready for the main process. Raises SpawnError."""
+        identity = self._identities.of(process.user, process.unix_group)
+        environment = self._environment_of(process, identity)
+        if process.notify:
+            environment |= self._notify_variables(process, identity)
+        listening = tuple((name, self._sockets.descriptor(name)) for name in process.sockets)
+        cgroup = self._cgroups.directory_for(process.name) if process.cgroup else None
+        with self._outputs.writers(process) as (stdout, stderr), self._stdin_of(process) as stdin:
+            yield self._request(
+                process,
+                process.command,
+                environment,
+                identity,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                listening=listening,
+                cgroup=cgroup,
+            )
+
+    @contextmanager
+    def stop_command(self, process: Process, pid: int) -> Iterator[SpawnRequest]:
+        """Make everything ready for the stop command. Raises SpawnError."""
+        identity = self._identities.of(process.user, process.unix_group)
+        environment = self._environment_of(process, identity) | {"SUPERVISOR_PID": str(pid)}
+        with self._outputs.writers(process) as (stdout, stderr):
+            yield self._request(
+                process,
+                process.stop_command,
+                environment,
+                identity,
+                stdout=stdout,
+                stderr=stderr,
+            )
+
+    def _request(
+        self,
+        process: Process,
+        command: tuple[str, ...],
+        environment: Mapping[str, str],
+        identity: Identity | None,
+        *,
+        stdout: int,
+        stderr: int,
+        stdin: int | None = None,
+        listening: tuple[tuple[str, int], ...] = (),
+        cgroup: str | None = None,
+    ) -> SpawnRequest:
+        umask = self._settings().umask if process.umask is None else process.umask
+        return SpawnRequest(
+            command=command,
+            environment=environment,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            listening=listening,
+            identity=identity,
+            umask=umask,
+            directory=process.directory or _working_directory(),
+            nice=process.nice,
+            limits=process.limits,
+            no_new_privileges=process.no_new_privileges,
+            cgroup=cgroup,
+        )
+
+    def _environment_of(self, process: Process, identity: Identity | None) -> dict[str, str]:
+        login = identity.login if identity else None
+        key = (login, process.pass_environment)
+        if key not in self._inherited:
+            self._inherited[key] = inherited(self._environment, *key)
+        environment = build(process, self._inherited[key], read_all(process.environment_files))
+        if process.program not in self._withheld_told:
+            self._withheld_told.add(process.program)
+            self._tell_what_is_withheld(process, environment)
+        self._spawns += 1
+        environment[SPAWN_ID] = f"{self.token}:{process.name}:{self._spawns}"
+        return environment
+
+    def _tell_what_is_withheld(self, process: Process, environment: Mapping[str, str]) -> None:
+        names = withheld(self._environment, environment)
+        if names:
+            log.info(
+                "{name} does not get these variables of supervisord: {withheld}",
+                name=process.program,
+                withheld=", ".join(names),
+            )
+
+    def _notify_variables(self, process: Process, identity: Identity | None) -> dict[str, str]:
+        uid = identity.uid if identity else os.geteuid()
+        name = process.name
+        path = self._notices.open(name, uid, lambda notice: self._heard(name, notice))
+        self._notices.drain(name)  # what the process before has said does not count
+        variables = {"NOTIFY_SOCKET": path}
+        if process.watchdog_seconds > 0:
+            variables["WATCHDOG_USEC"] = str(round(process.watchdog_seconds * MICROSECONDS))
+        return variables
+
+    def _stdin_of(self, process: Process) -> AbstractContextManager[int | None]:
+        if process.stdin_socket is not None:
+            return nullcontext(self._sockets.descriptor(process.stdin_socket))
+        if process.stdin is Stdin.PIPE:
+            return self._stdin.reader(process.name)
+        return nullcontext(None)
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        reason = f"the working directory of supervisord is gone: {error.strerror}"
+        raise SpawnError(reason, permanent=True) from None

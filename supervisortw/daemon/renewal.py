@@ -1,0 +1,96 @@
+"""Getting from the processes that there are to those of another configuration, or to more or fewer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from supervisortw.core.expand import processes_of
+from supervisortw.core.model import Configuration, Process
+from supervisortw.core.plan import Layout, ProgramStep, Step
+from supervisortw.core.status import Outcome, Result
+from supervisortw.daemon.outputs import Outputs, close_all
+from supervisortw.daemon.process import ManagedProcess
+from supervisortw.daemon.roster import Roster
+
+
+class Renewal:
+    """Adds, removes and changes processes; remembers which programs were scaled.
+
+    ``make`` makes a process slot, and ``forget`` lets go of what a process had beside its logs.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        outputs: Outputs,
+        make: Callable[[Process], ManagedProcess],
+        forget: Callable[[str], None],
+    ) -> None:
+        self._roster = roster
+        self._outputs = outputs
+        self._make = make
+        self._forget = forget
+        self._counts: dict[str, int] = {}
+
+    def layout(self, configuration: Configuration) -> Layout:
+        """Return all that there is to be, with as many processes as programs were scaled to."""
+        found = {}
+        for program in configuration.programs.values():
+            for process in processes_of(program, self._counts.get(program.name)):
+                found[process.name] = process
+        return Layout(
+            settings=configuration.settings, processes=found, sockets=configuration.sockets
+        )
+
+    def scale(self, program: str, count: int) -> None:
+        """Remember that a program is to have ``count`` processes."""
+        self._counts[program] = count
+
+    def keep_scaled(self, old: Configuration, new: Configuration) -> None:
+        """Forget about programs whose number in the file is another one now: the file wins."""
+        self._counts = {
+            name: count
+            for name, count in self._counts.items()
+            if name in old.programs
+            and name in new.programs
+            and old.programs[name].processes == new.programs[name].processes
+        }
+
+    def add(self, record: Process) -> ManagedProcess:
+        """Take in a process that is not started yet."""
+        self._outputs.add(record)
+        process = self._make(record)
+        self._roster.add(process)
+        return process
+
+    def arrange(self, configuration: Configuration) -> None:
+        """Order the processes as the configuration does."""
+        # What is being removed while it still runs stands in no configuration any more.
+        leaving = {each.program.program: each.program for each in self._roster}
+        programs = {**leaving, **configuration.programs}
+        self._roster.arrange(programs, self.layout(configuration).processes)
+
+    async def carry_out(self, step: ProgramStep, new: Mapping[str, Process]) -> Outcome | None:
+        """Do what a plan says about a process that is not an added one."""
+        if step.step is Step.REMOVE:
+            return await self.remove(step.name)
+        record = new[step.name]
+        process = self._roster[step.name]
+        before, process.program = process.program, record
+        outdated = self._outputs.change(before, record)
+        outcome = await process.restart() if step.step is Step.RESTART else None
+        if outdated:
+            await process.settled()  # a process that is being stopped still writes to it
+            close_all(outdated)
+        return outcome
+
+    async def remove(self, name: str) -> Outcome:
+        """Stop a process and let it go."""
+        process = self._roster[name]
+        outcome = await process.stop()
+        while outcome.result is Result.SUPERSEDED:  # who starts it now cannot keep it
+            outcome = await process.stop()
+        self._roster.remove(name)
+        self._outputs.remove(process.program)
+        self._forget(name)
+        return outcome

@@ -1,0 +1,102 @@
+"""What operators write to programs that read their standard input from a pipe (``stdin pipe``)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from twisted.internet.interfaces import IReactorFDSet, IWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from supervisortw.core.limits import LIMITS
+from supervisortw.errors import Refused, SpawnError
+
+
+class StdinPipes:
+    """The writing ends, by the name of the process that reads; each process gets a pipe of its own."""
+
+    def __init__(self, reactor: IReactorFDSet) -> None:
+        self._reactor = reactor
+        self._pipes: dict[str, _Writer] = {}
+
+    @contextlib.contextmanager
+    def reader(self, name: str) -> Iterator[int]:
+        """Make a new pipe and hand out its reading end; the one before is closed."""
+        self.close(name)
+        try:
+            read_end, write_end = os.pipe()
+        except OSError as error:
+            raise SpawnError(f"no pipe for stdin: {error.strerror}", permanent=False) from None
+        os.set_blocking(write_end, False)
+        self._pipes[name] = _Writer(write_end, self._reactor)
+        try:
+            yield read_end
+        finally:
+            os.close(read_end)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Have ``data`` read by the process. Raises Refused if it does not read, or too slowly."""
+        pipe = self._pipes.get(name)
+        if pipe is None:
+            raise Refused("its standard input is no pipe (stdin pipe), or it was never started")
+        pipe.write(data)
+
+    def close(self, name: str) -> None:
+        """Let the process read the end of its input."""
+        pipe = self._pipes.pop(name, None)
+        if pipe is not None:
+            pipe.close()
+
+
+@implementer(IWriteDescriptor)
+class _Writer:
+    """One writing end, with what the pipe has no room for yet."""
+
+    def __init__(self, descriptor: int, reactor: IReactorFDSet) -> None:
+        self._descriptor = descriptor
+        self._reactor = reactor
+        self._rest = b""
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        return "stdin"
+
+    def write(self, data: bytes) -> None:
+        if self._descriptor < 0:
+            raise Refused("it does not read its standard input any more")
+        if len(self._rest) + len(data) > LIMITS.stdin_bytes:
+            waiting = f"{len(self._rest)} bytes wait already"
+            raise Refused(f"it does not read its standard input fast enough; {waiting}")
+        if self._rest:
+            self._rest += data
+            return
+        self._rest = data
+        self.doWrite()
+        if self._descriptor < 0:
+            raise Refused("it does not read its standard input any more")
+        if self._rest:
+            self._reactor.addWriter(self)
+
+    def doWrite(self) -> None:
+        try:
+            self._rest = self._rest[os.write(self._descriptor, self._rest) :]
+        except BlockingIOError:
+            return
+        except OSError:  # nobody has the other end
+            self.close()
+            return
+        if not self._rest:
+            self._reactor.removeWriter(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            self._reactor.removeWriter(self)
+            os.close(self._descriptor)
+            self._descriptor, self._rest = -1, b""

@@ -1,0 +1,75 @@
+"""What processes are given beside their output, as dictionaries: sockets, stdin, places to say things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from supervisortw.core.notify import Notice
+from supervisortw.errors import Refused, SpawnError
+
+
+class FakeStdin:
+    """Remembers what was written to each process."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, bytes] = {}
+
+    @contextmanager
+    def reader(self, name: str) -> Iterator[int]:
+        self.written[name] = b""
+        yield 77
+
+    def write(self, name: str, data: bytes) -> None:
+        if name not in self.written:
+            raise Refused("its standard input is no pipe")
+        self.written[name] += data
+
+    def close(self, name: str) -> None:
+        self.written.pop(name, None)
+
+
+class FakeSockets:
+    """Listening sockets by name; one that is not there cannot be opened."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, int] = {}
+
+    def descriptor(self, name: str) -> int:
+        if name not in self.open:
+            raise SpawnError(f"socket {name}: in use", permanent=False)
+        return self.open[name]
+
+
+class FakeNotices:
+    """Where processes say things: the test says them."""
+
+    def __init__(self) -> None:
+        self.heard: dict[str, Callable[[Notice], None]] = {}
+        self.uids: dict[str, int] = {}
+        self.drained: list[str] = []
+
+    def open(self, name: str, uid: int, heard: Callable[[Notice], None]) -> str:
+        self.heard[name] = heard
+        self.uids[name] = uid
+        return f"/run/notify/{name}"
+
+    def drain(self, name: str) -> None:
+        self.drained.append(name)
+
+    def close(self, name: str) -> None:
+        self.heard.pop(name, None)
+
+
+class FakeCgroups:
+    """Control groups that exist in name only."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def directory_for(self, name: str) -> str:
+        self.names.add(name)
+        return f"/sys/fs/cgroup/{name}"
+
+    def remove(self, name: str) -> None:
+        self.names.discard(name)
