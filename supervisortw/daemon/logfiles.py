@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from supervisortw.core.model import Program
+from supervisortw.core.model import Process
 from supervisortw.daemon.identity import identity_of
 from supervisortw.daemon.paths import open_as, open_regular
 from supervisortw.daemon.places import owners
@@ -24,9 +24,9 @@ def open_daemon_log(path: str) -> int:
     return open_regular(path, FLAGS, MODE, owners=owners())
 
 
-def open_program_log(program: Program, path: str) -> int:
-    """Open the log of a program. Raises LocalError."""
-    identity = identity_of(program.user, program.group)
+def open_program_log(process: Process, path: str) -> int:
+    """Open a log of a process. Raises LocalError."""
+    identity = identity_of(process.user, process.unix_group)
     believed = owners() | ({identity.uid} if identity else frozenset())
     try:
         return open_regular(path, FLAGS, MODE, owners=owners())

@@ -71,9 +71,11 @@ class Renewal:
         self._roster.arrange(programs, self.layout(configuration).processes)
 
     async def carry_out(self, step: ProgramStep, new: Mapping[str, Process]) -> Outcome | None:
-        """Do what a plan says about a process that is not an added one."""
+        """Do what a plan says about a process; an added one has to be there already."""
         if step.step is Step.REMOVE:
             return await self.remove(step.name)
+        if step.step is Step.ADD:
+            return await self._roster[step.name].start() if step.acts else None
         record = new[step.name]
         process = self._roster[step.name]
         before, process.program = process.program, record

@@ -354,11 +354,13 @@ class Supervisor:
             if each.step is Step.ADD:
                 self._renewal.add(new[each.name])
         self._renewal.arrange(self.configuration)
-        others = [each for each in steps if each.step is not Step.ADD]
-        started = [each.name for each in steps if each.step is Step.ADD and each.acts]
-        acts = [self._renewal.carry_out(each, new) for each in others]
-        acts += [process.start() for process in self.roster.in_start_order(started)]
-        outcomes = await _all(acts)
+        by_name = {each.name: each for each in steps}
+        removed = [each.name for each in steps if each.step is Step.REMOVE]
+        others = [name for name in by_name if name in new]
+        in_order = [each.program.name for each in self.roster.in_start_order(others)]
+        outcomes = await _all(
+            [self._renewal.carry_out(by_name[name], new) for name in (*removed, *in_order)]
+        )
         self._renewal.arrange(self.configuration)
         return [outcome for outcome in outcomes if outcome is not None]
 

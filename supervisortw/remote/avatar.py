@@ -62,7 +62,7 @@ def data(value: object) -> bytes:
     """Accept bytes that a program could be given at once."""
     if isinstance(value, bytes) and len(value) <= LIMITS.stdin_bytes:
         return value
-    raise BadRequest(f"bytes were expected, at most {LIMITS.stdin_bytes}")
+    raise BadRequest(f"a value of at most {LIMITS.stdin_bytes} bytes was expected")
 
 
 def receiver(value: object) -> pb.RemoteReference:

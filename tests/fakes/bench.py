@@ -118,5 +118,6 @@ class Bench:
         return self.process.status().restarts
 
     def timers(self) -> list[float]:
-        """Return in how many seconds something is due."""
-        return [each.getTime() - self.clock.seconds() for each in self.clock.getDelayedCalls()]
+        """Return in how many seconds something is due, apart from what is due in the next turn."""
+        waits = [each.getTime() - self.clock.seconds() for each in self.clock.getDelayedCalls()]
+        return [wait for wait in waits if wait > 0]

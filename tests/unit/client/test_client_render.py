@@ -20,10 +20,20 @@ from supervisortw.core.status import DaemonStatus, Outcome, ProgramStatus, Reloa
 from supervisortw.core.text import printable
 
 WEB = ProgramStatus(
-    name="web", state=State.RUNNING, wanted=True, pid=1234, since=3600.0, restarts=0, detail=""
+    name="web",
+    program="web",
+    group="web",
+    state=State.RUNNING,
+    wanted=True,
+    pid=1234,
+    since=3600.0,
+    restarts=0,
+    detail="",
 )
 WORKER = ProgramStatus(
     name="worker-2",
+    program="worker-2",
+    group="worker-2",
     state=State.BACKOFF,
     wanted=True,
     pid=0,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from fakes.daemon import process
 
-from supervisortw.core.environment import DEFAULT_PATH, Login, build
-from supervisortw.core.model import Program
+from supervisortw.core.environment import DEFAULT_PATH, Login, build, inherited, withheld
 
 FOR_THE_DAEMON = {
     "NOTIFY_SOCKET": "/run/notify",
@@ -25,24 +25,26 @@ ALICE = Login(name="alice", home="/home/alice", shell="/bin/zsh")  # noqa: S604 
 def of(
     login: Login | None, *passed: str, daemon: dict[str, str] = DAEMON
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    return build(Program(name="web", command=("web",), pass_environment=passed), daemon, login)
+    environment = build(process("web"), inherited(daemon, login, passed))
+    return environment, withheld(daemon, environment)
 
 
 class TestUnderTheDaemonsOwnIdentity:
     def test_all_is_inherited_but_what_is_the_daemons_alone(self) -> None:
-        environment, withheld = of(None)
+        environment, kept_back = of(None)
         assert environment == {
             **ORDINARY,
             **SECRET,
             "SUPERVISOR_ENABLED": "1",
             "SUPERVISOR_PROCESS_NAME": "web",
+            "SUPERVISOR_GROUP_NAME": "web",
         }
-        assert withheld == tuple(sorted(FOR_THE_DAEMON))
+        assert kept_back == tuple(sorted(FOR_THE_DAEMON))
 
     def test_a_name_passes_what_would_be_withheld(self) -> None:
-        environment, withheld = of(None, "NOTIFY_SOCKET")
+        environment, kept_back = of(None, "NOTIFY_SOCKET")
         assert environment["NOTIFY_SOCKET"] == "/run/notify"
-        assert "NOTIFY_SOCKET" not in withheld
+        assert "NOTIFY_SOCKET" not in kept_back
 
     @pytest.mark.parametrize("pattern", ["*", "NOTIFY_*", "LISTEN_*", "N*"])
     def test_a_pattern_never_does(self, pattern: str) -> None:
@@ -51,7 +53,7 @@ class TestUnderTheDaemonsOwnIdentity:
 
 class TestUnderAnother:
     def test_it_starts_clean(self) -> None:
-        environment, withheld = of(ALICE)
+        environment, kept_back = of(ALICE)
         assert environment == {
             "PATH": DEFAULT_PATH,
             "LANG": "de_DE",
@@ -63,8 +65,9 @@ class TestUnderAnother:
             "SHELL": "/bin/zsh",
             "SUPERVISOR_ENABLED": "1",
             "SUPERVISOR_PROCESS_NAME": "web",
+            "SUPERVISOR_GROUP_NAME": "web",
         }
-        assert withheld == tuple(sorted([*FOR_THE_DAEMON, *SECRET]))
+        assert kept_back == tuple(sorted([*FOR_THE_DAEMON, *SECRET]))
 
     def test_names_and_patterns_add(self) -> None:
         environment, _ = of(ALICE, "PATH", "TOK*")
@@ -73,22 +76,26 @@ class TestUnderAnother:
         assert "TZDATA" not in environment
 
     def test_a_star_adds_all_but_what_is_the_daemons_alone(self) -> None:
-        environment, withheld = of(ALICE, "*")
+        environment, kept_back = of(ALICE, "*")
         assert set(SECRET) <= set(environment)
-        assert withheld == tuple(sorted(FOR_THE_DAEMON))
+        assert kept_back == tuple(sorted(FOR_THE_DAEMON))
 
     def test_whose_it_is_cannot_be_passed_on(self) -> None:
         environment, _ = of(ALICE, "HOME", "*")
         assert environment["HOME"] == "/home/alice"
 
     def test_what_the_daemon_does_not_have_is_no_matter(self) -> None:
-        environment, withheld = of(ALICE, "NOSUCH", daemon={})
+        environment, kept_back = of(ALICE, "NOSUCH", daemon={})
         assert "NOSUCH" not in environment
-        assert withheld == ()
+        assert kept_back == ()
 
 
 def test_our_own_variables_say_whose_child_it_is() -> None:
     daemon = {"SUPERVISOR_ENABLED": "no", "SUPERVISOR_PROCESS_NAME": "outer"}
-    environment, withheld = of(None, daemon=daemon)
-    assert environment == {"SUPERVISOR_ENABLED": "1", "SUPERVISOR_PROCESS_NAME": "web"}
-    assert withheld == ()
+    environment, kept_back = of(None, daemon=daemon)
+    assert environment == {
+        "SUPERVISOR_ENABLED": "1",
+        "SUPERVISOR_PROCESS_NAME": "web",
+        "SUPERVISOR_GROUP_NAME": "web",
+    }
+    assert kept_back == ()

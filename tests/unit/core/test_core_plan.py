@@ -6,20 +6,29 @@ from dataclasses import fields, replace
 from typing import TypeVar
 
 import pytest
-from fakes.daemon import SETTINGS, configuration, program
+from fakes.daemon import SETTINGS, process
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisortw.core.model import Program, Settings, StopStep
+from supervisortw.core.model import (
+    ListeningSocket,
+    Process,
+    Settings,
+    StopStep,
+    TcpAddress,
+    UnixAddress,
+)
 from supervisortw.core.plan import (
     APPLIED_AT_ONCE,
     FOR_THE_START_ONLY,
-    OTHER_SPELLINGS,
+    NEVER_DIFFER,
+    PROGRAM_SPELLINGS,
     SEEN_BY_THE_PROCESS,
+    Layout,
     plan,
 )
 
-WEB, API, DB = program("web"), program("api"), program("db", auto_start=False)
+WEB, API, DB = process("web"), process("api"), process("db", auto_start=False)
 EVERYTHING = {"web", "api", "db"}
 
 
@@ -38,9 +47,9 @@ def another(value: object, annotation: str) -> object:
     return f"another {annotation}"
 
 
-KEYS = [field.name for field in fields(Program) if field.name != "name"]
+KEYS = [field.name for field in fields(Process) if field.name not in NEVER_DIFFER]
 SETTINGS_KEYS = [field.name for field in fields(Settings)]
-Record = TypeVar("Record", Program, Settings)
+Record = TypeVar("Record", Process, Settings)
 
 
 def changed(record: Record, key: str) -> Record:
@@ -49,8 +58,18 @@ def changed(record: Record, key: str) -> Record:
     return replace(record, **{key: another(getattr(record, key), str(field.type))})
 
 
-def lines(old: list[Program], new: list[Program], up: set[str] = EVERYTHING) -> tuple[str, ...]:
-    return plan(configuration(*old), configuration(*new), up).lines()
+def layout(
+    *processes: Process, settings: Settings = SETTINGS, sockets: tuple[ListeningSocket, ...] = ()
+) -> Layout:
+    return Layout(
+        settings=settings,
+        processes={each.name: each for each in processes},
+        sockets={each.name: each for each in sockets},
+    )
+
+
+def lines(old: list[Process], new: list[Process], up: set[str] = EVERYTHING) -> tuple[str, ...]:
+    return plan(layout(*old), layout(*new), up).lines()
 
 
 def test_nothing_differs() -> None:
@@ -72,12 +91,12 @@ def test_removed() -> None:
 
 def test_renamed_is_removed_and_added() -> None:
     expected = ("web: removed, to be stopped", "www: added, to be started")
-    assert lines([WEB], [program("www")]) == expected
+    assert lines([WEB], [process("www")]) == expected
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_changed_key_of_what_is_up(key: str) -> None:
-    spelt = OTHER_SPELLINGS.get(key, key).replace("_", "-")
+    spelt = PROGRAM_SPELLINGS.get(key, key).replace("_", "-")
     step = "to be restarted" if key in SEEN_BY_THE_PROCESS else "updated in place"
     assert lines([WEB], [changed(WEB, key)]) == (f"web: {step} ({spelt} changed)",)
 
@@ -106,7 +125,7 @@ def test_what_the_process_sees_are_keys_of_a_program() -> None:
 def test_a_changed_key_of_the_daemon(key: str) -> None:
     spelt = "socket-name" if key == "sockets" else key.replace("_", "-")
     new = changed(SETTINGS, key)
-    found = plan(configuration(), configuration(settings=new), set()).lines()
+    found = plan(layout(), layout(settings=new), set()).lines()
     if key in FOR_THE_START_ONLY:
         assert found == ()
     elif key in APPLIED_AT_ONCE:
@@ -116,15 +135,36 @@ def test_a_changed_key_of_the_daemon(key: str) -> None:
         assert found == (f"supervisord: {spelt} changed; {later}",)
 
 
-def test_where_it_was_read_from_is_no_difference() -> None:
-    old = configuration(WEB)
-    new = replace(old, source="/other.conf", files=("/x",), warnings=("careful",))
-    assert plan(old, new, EVERYTHING).lines() == ()
+HTTP = ListeningSocket(name="http", address=TcpAddress(host="", port=80))
+LOCAL = ListeningSocket(name="local", address=UnixAddress(path="/run/app.sock"))
+
+
+def test_sockets_are_told() -> None:
+    old = layout(sockets=(HTTP, LOCAL))
+    new = layout(sockets=(replace(HTTP, backlog=5), replace(LOCAL, name="other")))
+    assert plan(old, new, set()).lines() == (
+        "socket local: closed",
+        "socket http: changed",
+        "socket other: added",
+    )
+
+
+@pytest.mark.parametrize("keys", [{"sockets": ("http",)}, {"stdin_socket": "http"}])
+def test_whose_socket_is_another_one_is_restarted(keys: dict[str, object]) -> None:
+    web = process("web", **keys)
+    moved = replace(HTTP, address=TcpAddress(host="", port=81))
+    old, new = layout(web, API, sockets=(HTTP,)), layout(web, API, sockets=(moved,))
+    assert plan(old, new, {"web", "api"}).lines() == (
+        "web: to be restarted (sockets changed)",
+        "socket http: changed",
+    )
+    deeper = layout(web, API, sockets=(replace(HTTP, backlog=5),))
+    assert plan(old, deeper, {"web", "api"}).programs == ()
 
 
 programs = st.lists(
     st.builds(
-        program,
+        process,
         st.sampled_from("abcdef"),
         priority=st.integers(1, 3),
         auto_start=st.booleans(),
@@ -137,9 +177,9 @@ programs = st.lists(
 
 @given(programs, programs, st.sets(st.sampled_from("abcdef")))
 def test_each_program_has_at_most_one_step_and_it_is_the_right_one(
-    old: list[Program], new: list[Program], up: set[str]
+    old: list[Process], new: list[Process], up: set[str]
 ) -> None:
-    found = plan(configuration(*old), configuration(*new), up)
+    found = plan(layout(*old), layout(*new), up)
     steps = {each.name: each for each in found.programs}
     assert len(steps) == len(found.programs)
     before = {each.name: each for each in old}

@@ -66,6 +66,8 @@ STATUS = DaemonStatus(
     programs=(
         ProgramStatus(
             name="web",
+            program="web",
+            group="web",
             state=State.RUNNING,
             wanted=True,
             pid=12,
@@ -96,6 +98,8 @@ def test_as_plain_values() -> None:
         "programs": [
             {
                 "name": "web",
+                "program": "web",
+                "group": "web",
                 "state": "RUNNING",
                 "wanted": True,
                 "pid": 12,
@@ -209,9 +213,9 @@ class TestWords:
         assert not answer.changed
         assert replace(answer, lines=("web: added",)).changed
 
-    def test_what_is_unsettled_is_alive(self) -> None:
-        assert UNSETTLED < ALIVE
-        assert UNSETTLED | {State.RUNNING} == ALIVE
+    def test_what_is_unsettled_is_alive_or_waits_to_be(self) -> None:
+        assert UNSETTLED - {State.WAITING} < ALIVE
+        assert UNSETTLED | {State.RUNNING} == ALIVE | {State.WAITING}
 
     def test_a_piece_of_a_log_keeps_its_bytes(self) -> None:
         piece = LogPiece(offset=3, size=10, data=b"\x00\xff")

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes.daemon import SETTINGS
+from fakes.daemon import SETTINGS, process
 
-from supervisortw.core.model import Program, Settings, TcpAddress, UnixAddress
+from supervisortw.core.model import Settings, TcpAddress, UnixAddress
 from supervisortw.daemon.logfiles import open_daemon_log, open_program_log
 from supervisortw.daemon.places import (
     PidFile,
@@ -249,7 +249,7 @@ class TestLogFiles:
         before = os.umask(0)
         for descriptor in (
             open_daemon_log(str(path)),
-            open_program_log(Program(name="web", command=("web",)), str(path)),
+            open_program_log(process("web"), str(path)),
             open_daemon_log(str(place / "new.log")),
         ):
             os.write(descriptor, b"x")
@@ -264,4 +264,4 @@ class TestLogFiles:
         with pytest.raises(UnsafePath):
             open_daemon_log(str(place / "web.log"))
         with pytest.raises(UnsafePath):
-            open_program_log(Program(name="web", command=("web",)), str(place / "web.log"))
+            open_program_log(process("web"), str(place / "web.log"))

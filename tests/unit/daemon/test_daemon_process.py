@@ -11,6 +11,7 @@ from fakes.bench import Bench
 from supervisortw.core.model import AutoRestart, StopScope, StopStep
 from supervisortw.core.states import State
 from supervisortw.core.status import Result
+from supervisortw.daemon.admission import Prospect
 
 
 def told(asked: Asked) -> tuple[Result, str]:
@@ -266,48 +267,93 @@ class TestHowToStop:
         assert bench.sessions.signals == []
 
 
-class TestWaitingForATurn:
-    """A start that has to wait because many are due."""
+READY = Prospect(ready=True, coming=True, text="db (RUNNING)")
+COMING = Prospect(ready=False, coming=True, text="db (STARTING)")
+HOPELESS = Prospect(ready=False, coming=False, text="db (FATAL)")
 
-    def test_it_is_starting_without_a_process(self) -> None:
-        bench = Bench(busy=True)
+
+class TestWaiting:
+    """A start that has to wait for what the program depends on."""
+
+    def waiting(self, prospect: Prospect = COMING, **keys: object) -> Bench:
+        bench = Bench(depends_on=("db",), **keys)
+        bench.prospects["db"] = prospect
+        return bench
+
+    def become(self, bench: Bench, prospect: Prospect) -> None:
+        bench.prospects["db"] = prospect
+        bench.admission.look_again("db")
+
+    def test_it_waits_without_a_process_and_says_for_what(self) -> None:
+        bench = self.waiting()
         starting = bench.start()
-        assert (bench.state, bench.process.pid) == (State.STARTING, 0)
-        assert bench.detail == ""
+        assert (bench.state, bench.process.pid) == (State.WAITING, 0)
+        assert bench.detail == "waiting for db (STARTING)"
+        assert bench.listener.states() == [State.WAITING]
+        self.become(bench, READY)
         bench.pass_time(1)
         assert told(starting) == (Result.STARTED, f"started, pid {bench.process.pid}")
 
     def test_a_stop_calls_it_off(self) -> None:
-        bench = Bench(busy=True)
+        bench = self.waiting()
         starting, stopping = bench.start(), bench.stop()
         assert starting.answer.result is Result.SUPERSEDED
-        assert stopping.answer.result is Result.STOPPED
+        assert told(stopping) == (Result.STOPPED, "stopped")
+        self.become(bench, READY)
         bench.pass_time(10)
         assert bench.spawner.requests == []
 
     def test_a_restart_is_what_it_was_going_to_be(self) -> None:
-        bench = Bench(busy=True)
+        bench = self.waiting()
         bench.start()
         restarting = bench.restart()
+        self.become(bench, READY)
         bench.pass_time(1)
         assert restarting.answer.result is Result.RESTARTED
         assert len(bench.spawner.requests) == 1
 
     def test_off_and_on_again_is_one_start(self) -> None:
-        bench = Bench(busy=True)
+        bench = self.waiting()
         bench.start()
         bench.stop()
         starting = bench.start()
+        self.become(bench, READY)
         bench.pass_time(1)
         assert starting.answer.result is Result.STARTED
         assert len(bench.spawner.requests) == 1
 
     def test_a_failure_then_is_told_all_the_same(self) -> None:
-        bench = Bench(busy=True)
+        bench = self.waiting()
         bench.fail("command not found: web", permanent=True)
         starting = bench.start()
+        self.become(bench, READY)
         bench.pass_time()
         assert told(starting) == (Result.FAILED, "command not found: web")
+
+    def test_who_asks_does_not_wait_for_what_will_not_come(self) -> None:
+        bench = self.waiting(HOPELESS)
+        starting = bench.start()
+        assert told(starting) == (Result.FAILED, "waiting for db (FATAL)")
+        assert bench.state is State.WAITING
+
+    def test_who_asks_is_told_when_hope_ends_and_it_starts_all_the_same_when_it_can(self) -> None:
+        bench = self.waiting()
+        starting = bench.start()
+        self.become(bench, HOPELESS)
+        assert told(starting) == (Result.FAILED, "waiting for db (FATAL)")
+        self.become(bench, COMING)
+        self.become(bench, READY)
+        assert bench.state is State.STARTING
+
+    def test_a_restart_by_the_policy_waits_as_well(self) -> None:
+        bench = self.waiting(READY)
+        bench.come_up()
+        bench.pass_time(60)
+        bench.prospects["db"] = COMING
+        bench.exit(1)
+        assert (bench.state, bench.restarts) == (State.WAITING, 0)
+        self.become(bench, READY)
+        assert (bench.state, bench.restarts) == (State.STARTING, 1)
 
 
 class TestRestart:

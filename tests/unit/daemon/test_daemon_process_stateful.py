@@ -12,11 +12,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from supervisortw.core.model import AutoRestart, StopStep
 from supervisortw.core.states import UNSETTLED, State
+from supervisortw.core.notify import Notice
 from supervisortw.core.status import Outcome
+from supervisortw.daemon.admission import Prospect
 
 UP = {State.STARTING, State.RUNNING}
 ONE_STEP = (StopStep(signal=SIGTERM, wait=5.0),)
 TWO_STEPS = (StopStep(signal=SIGINT, wait=1.0), StopStep(signal=SIGTERM, wait=5.0))
+ASKING = (StopStep(signal=None, wait=2.0), *ONE_STEP)
+READY = Prospect(ready=True, coming=True, text="")
+COMING = Prospect(ready=False, coming=True, text="db (STARTING)")
+HOPELESS = Prospect(ready=False, coming=False, text="db (FATAL)")
 DOWN = {State.STOPPED, State.EXITED, State.FATAL}
 
 
@@ -31,11 +37,14 @@ class OneProgram(RuleBasedStateMachine):
         start_retries=st.sampled_from([None, 0, 5]),
         restart_delay=st.sampled_from([1.0, 0.0]),
         restart_limit=st.sampled_from([None, 1]),
-        stop_steps=st.sampled_from([ONE_STEP, TWO_STEPS, ()]),
-        busy=st.booleans(),
+        stop_steps=st.sampled_from([ONE_STEP, TWO_STEPS, ASKING, ()]),
+        notify=st.booleans(),
+        watchdog_seconds=st.sampled_from([0.0, 10.0]),
+        depends_on=st.sampled_from([(), ("db",)]),
     )
     def begin(self, **keys: object) -> None:
-        self.bench = Bench(**keys)
+        self.bench = Bench(stop_command=("quit",), **keys)
+        self.bench.prospects["db"] = READY
         self.asked: list[Asked[Outcome]] = []
 
     # Operators.
@@ -80,6 +89,13 @@ class OneProgram(RuleBasedStateMachine):
         for sid in self.bench.sessions.others - self.bench.spawner.alive.keys():
             self.bench.sessions.end_others(sid)
 
+    @rule(
+        ready=st.booleans(), ping=st.booleans(), extend=st.sampled_from([None, 20.0]), text=st.text()
+    )
+    def say(self, ready: bool, ping: bool, extend: float | None, text: str) -> None:
+        notice = Notice(ready=ready, ping=ping, extend_seconds=extend, status=text)
+        self.bench.process.heard(notice)
+
     @rule(obedient=st.booleans())
     def change_manners(self, obedient: bool) -> None:
         self.bench.sessions.obedient = obedient
@@ -89,6 +105,11 @@ class OneProgram(RuleBasedStateMachine):
     @rule(permanent=st.booleans())
     def next_spawn_fails(self, permanent: bool) -> None:
         self.bench.fail(permanent=permanent)
+
+    @rule(prospect=st.sampled_from([READY, COMING, HOPELESS]))
+    def change_prospects(self, prospect: Prospect) -> None:
+        self.bench.prospects["db"] = prospect
+        self.bench.admission.look_again("db")
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 4.0, 30.0]))
     def pass_time(self, seconds: float) -> None:

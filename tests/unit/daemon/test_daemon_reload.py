@@ -175,7 +175,7 @@ class TestRowsOfThePlan:
         daemon = booted(WEB)
         with log_lines() as lines:
             reload(daemon, program("api"))
-        assert lines == ["api: started, pid 102", "reloaded /etc/test.conf; changes: 2"]
+        assert lines == ["reloaded /etc/test.conf; changes: 2"]
 
 
 class TestSettings:

@@ -198,6 +198,7 @@ GOOD: dict[object, Any] = {
     avatars.log_name: "web",
     avatars.number: 1,
     avatars.receiver: Reference(),
+    avatars.data: b"x",
 }
 LONG = "x" * (LIMITS.name_characters + 1)
 BAD: dict[object, list[Any]] = {
@@ -206,6 +207,7 @@ BAD: dict[object, list[Any]] = {
     avatars.log_name: [5, b"web", ["web"], LONG],
     avatars.number: [-1, 2**63, True, False, 1.5, "1", None, [1]],
     avatars.receiver: [None, "reference", 5, pb.Referenceable()],
+    avatars.data: [None, "text", 5, b"x" * (LIMITS.stdin_bytes + 1)],
 }
 WRONG = [
     (verb, place, value)
