@@ -62,6 +62,12 @@ class Limits:
     environment_file_bytes: int = 64 * 1024
     kill_repeat_seconds: float = 1.0
 
+    # What programs tell by sd_notify(3).
+    notice_bytes: int = 4096  # of one datagram; systemd takes as much
+    notice_status_characters: int = 200  # more than a line of a table shows
+    notice_seconds: float = 366 * 86_400.0  # a timer of the reactor has to bear it
+    notices_per_turn: int = 16  # of one program, 4 ms at worst; then everybody else has their turn
+
     # Configuration files.
     file_bytes: int = 1024 * 1024
     files: int = 4096
