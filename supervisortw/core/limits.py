@@ -56,6 +56,7 @@ class Limits:
     turn_seconds: float = 0.004  # of starting programs, before everybody else has their turn
     environment_file_bytes: int = 64 * 1024
     kill_repeat_seconds: float = 1.0
+    program_sockets: int = 1024  # a descriptor of the daemon each
 
     # Configuration files.
     file_bytes: int = 1024 * 1024
