@@ -30,6 +30,7 @@ setup(
             "pytest>=8.2",
             "pytest-twisted>=1.14.3",
             "hypothesis>=6.100",
+            "flup>=1.0.3",
             "ruff>=0.12",
             "mypy>=1.15",
             "mypy-zope>=1.0.11",

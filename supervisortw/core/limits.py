@@ -61,6 +61,7 @@ class Limits:
     identity_seconds: float = 1.0  # for so long a user is not looked up again
     environment_file_bytes: int = 64 * 1024
     kill_repeat_seconds: float = 1.0
+    program_sockets: int = 1024  # a descriptor of the daemon each
 
     # What programs tell by sd_notify(3).
     notice_bytes: int = 4096  # of one datagram; systemd takes as much

@@ -215,6 +215,13 @@ class TestOwner:
         assert (found.st_uid, found.st_gid) == (65534, 12345)
 
     @pytest.mark.needs_root
+    def test_what_was_given_away_and_left_behind_is_replaced(self, bench: Bench) -> None:
+        bench.left_behind()
+        os.chown(bench.path, 65534, 12345)
+        bench.start(socket_chown=("65534", None))
+        assert bench.listening() == 1
+
+    @pytest.mark.needs_root
     def test_without_a_group_it_is_that_of_the_user(self, bench: Bench) -> None:
         name = pwd.getpwuid(NOBODY).pw_name
         bench.start(socket_chown=(name, None))
