@@ -36,11 +36,11 @@ class ListeningSockets(Protocol):
 class NoticeBoard(Protocol):
     """Where programs say that they are ready."""
 
-    def open(self, name: str, uid: int, heard: Callable[[Notice], None]) -> str:
-        """Return the path of the socket for the process ``name`` of user ``uid``. Raises SpawnError."""
+    def open(self, name: str, uid: int, heard: Callable[[Notice, int], None]) -> str:
+        """Return the path of a new socket for the process ``name`` of user ``uid``.
 
-    def drain(self, name: str) -> None:
-        """Throw away what was said and not read yet."""
+        What was said to the one before is forgotten. Raises SpawnError.
+        """
 
     def close(self, name: str) -> None:
         """Let go of the socket of a process, if it has one."""
@@ -182,8 +182,7 @@ class Preparation:
     def _notify_variables(self, process: Process, identity: Identity | None) -> dict[str, str]:
         uid = identity.uid if identity else os.geteuid()
         name = process.name
-        path = self._notices.open(name, uid, lambda notice: self._heard(name, notice))
-        self._notices.drain(name)  # what the process before has said does not count
+        path = self._notices.open(name, uid, lambda notice, pid: self._heard(name, notice))
         variables = {"NOTIFY_SOCKET": path}
         if process.watchdog_seconds > 0:
             variables["WATCHDOG_USEC"] = str(round(process.watchdog_seconds * MICROSECONDS))

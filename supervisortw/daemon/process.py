@@ -26,7 +26,7 @@ from supervisortw.core.restart import Moment, is_expected, too_many_restarts
 from supervisortw.core.signals import signal_name
 from supervisortw.core.states import ALIVE, UNSETTLED, State
 from supervisortw.core.status import Outcome, ProgramStatus, Result
-from supervisortw.core.text import seconds
+from supervisortw.core.text import one_line, seconds
 from supervisortw.daemon.admission import Admission, Prospect
 from supervisortw.daemon.ended import Ended
 from supervisortw.daemon.events import EventBus, StateChanged
@@ -416,13 +416,16 @@ class ManagedProcess:
         if self.life.state not in ALIVE:
             return
         if notice.status is not None:
-            self._said = notice.status
+            self._said = one_line(notice.status)
         if notice.extend_seconds is not None:
             self.handle(lifeevents.Extended(notice.extend_seconds))
         if notice.ready:
             self.handle(lifeevents.Ready())
         if notice.ping:
             self.handle(lifeevents.Pinged())
+        if notice.trigger and self.life.state is State.RUNNING and self._timer is not None:
+            self._cancel_timer()  # of the watchdog
+            self._timed_out()
 
     # In words.
 

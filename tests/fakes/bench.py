@@ -34,6 +34,7 @@ class Bench:
     def __init__(self, *, obedient: bool = False, **keys: object) -> None:
         self.clock = Clock()
         self.spawner = FakeSpawner()
+        self.stop_spawner = FakeSpawner()
         self.sessions = FakeSessions(self.clock, self.spawner, obedient=obedient)
         self.listener = RecordingListener()
         self.prepared: list[Process] = []
@@ -53,7 +54,7 @@ class Bench:
             bus=bus,
             random=lambda: 0.5,
             stop_command=StopCommand(
-                self.clock, self.spawner, self.sessions, self._prepare_stop_command
+                self.clock, self.stop_spawner, self.sessions, self._prepare_stop_command
             ),
             admission=self.admission,
         )

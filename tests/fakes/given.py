@@ -45,17 +45,13 @@ class FakeNotices:
     """Where processes say things: the test says them."""
 
     def __init__(self) -> None:
-        self.heard: dict[str, Callable[[Notice], None]] = {}
+        self.heard: dict[str, Callable[[Notice, int], None]] = {}
         self.uids: dict[str, int] = {}
-        self.drained: list[str] = []
 
-    def open(self, name: str, uid: int, heard: Callable[[Notice], None]) -> str:
+    def open(self, name: str, uid: int, heard: Callable[[Notice, int], None]) -> str:
         self.heard[name] = heard
         self.uids[name] = uid
         return f"/run/notify/{name}"
-
-    def drain(self, name: str) -> None:
-        self.drained.append(name)
 
     def close(self, name: str) -> None:
         self.heard.pop(name, None)

@@ -71,6 +71,11 @@ class OneProgram(RuleBasedStateMachine):
 
     # The program.
 
+    @rule(code=st.sampled_from([0, 1]))
+    @precondition(lambda self: self.bench.stop_spawner.alive)
+    def end_a_stop_command(self, code: int) -> None:
+        self.bench.stop_spawner.exit(next(iter(self.bench.stop_spawner.alive)), code=code)
+
     @rule(code=st.sampled_from([0, 1, 2]), leaves_others=st.booleans())
     @precondition(lambda self: self.bench.process.up)
     def exit(self, code: int, leaves_others: bool) -> None:
@@ -142,12 +147,16 @@ class OneProgram(RuleBasedStateMachine):
     def exactly_the_timers_that_are_needed(self) -> None:
         bench = self.bench
         bench.pass_time()  # what happens in the same moment
-        expected = 1 if bench.state in UNSETTLED | {State.BACKOFF} else 0
-        assert len(bench.timers()) == expected
+        program = bench.process.program
+        watched = program.notify and program.watchdog_seconds > 0
+        timed = {State.STARTING, State.STOPPING, State.BACKOFF}
+        expected = 1 if bench.state in timed or (bench.state is State.RUNNING and watched) else 0
+        asking = len(bench.stop_spawner.alive)  # each of which is killed if it takes too long
+        assert expected <= len(bench.timers()) <= expected + asking
 
     @invariant()
     def nobody_waits_for_what_is_settled(self) -> None:
-        if self.bench.state not in UNSETTLED:
+        if self.bench.process._is_settled():
             assert all(each.done for each in self.asked)
 
     @invariant()
@@ -160,8 +169,10 @@ class OneProgram(RuleBasedStateMachine):
         bench = self.bench
         bench.spawner.failures.clear()
         bench.sessions.obedient = True
+        self.change_prospects(READY)
         starting = bench.start()
-        bench.pass_time(100)
+        bench.pass_time(30)  # less than ready-seconds, and enough for everything else
+        bench.process.heard(Notice(ready=True))
         assert starting.done
         assert bench.state is State.RUNNING
         bench.stop()
@@ -169,6 +180,8 @@ class OneProgram(RuleBasedStateMachine):
         assert bench.state in DOWN
         assert not bench.spawner.alive
         assert not bench.sessions.waited_for
+        for pid in list(bench.stop_spawner.alive):
+            bench.stop_spawner.exit(pid)
         assert bench.timers() == []
         assert all(each.done for each in self.asked)
 
