@@ -261,9 +261,9 @@ class ManagedProcess:
         if self.life.state is not before.state or self.life.spawned is not before.spawned:
             self._since = self._clock.seconds()
             self._detail = self._tell(before.state)
-            self._admission.moved(self)
             if not self._is_passing():
                 self._publish()
+            self._admission.moved(self)
 
     def _is_passing(self) -> bool:
         """True in a state that is over in a moment: it only leads from one to the next."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from supervisortw.core.expand import processes_of
-from supervisortw.core.model import Configuration, Process
+from supervisortw.core.model import Configuration, Process, Program
 from supervisortw.core.plan import Layout, ProgramStep, Step
 from supervisortw.core.status import Outcome, Result
 from supervisortw.daemon.outputs import Outputs, close_all
@@ -30,31 +30,36 @@ class Renewal:
         self._outputs = outputs
         self._make = make
         self._forget = forget
-        self._counts: dict[str, int] = {}
+        # How many processes a program was scaled to, and what its file said at that time.
+        self._scaled: dict[str, tuple[int | None, int]] = {}
 
     def layout(self, configuration: Configuration) -> Layout:
-        """Return all that there is to be, with as many processes as programs were scaled to."""
+        """Return all that there is to be.
+
+        A program that was scaled has as many processes as it was scaled to, unless its file says
+        another number now than it did then.
+        """
         found = {}
         for program in configuration.programs.values():
-            for process in processes_of(program, self._counts.get(program.name)):
+            said, count = self._scaled.get(program.name, (None, 0))
+            was_scaled = said is not None and said == program.processes
+            for process in processes_of(program, count if was_scaled else None):
                 found[process.name] = process
         return Layout(
             settings=configuration.settings, processes=found, sockets=configuration.sockets
         )
 
-    def scale(self, program: str, count: int) -> None:
-        """Remember that a program is to have ``count`` processes."""
-        self._counts[program] = count
+    def layout_now(self, configuration: Configuration) -> Layout:
+        """Return all that there is, under the configuration that is in force."""
+        return Layout(
+            settings=configuration.settings,
+            processes=self._roster.records(),
+            sockets=configuration.sockets,
+        )
 
-    def keep_scaled(self, old: Configuration, new: Configuration) -> None:
-        """Forget about programs whose number in the file is another one now: the file wins."""
-        self._counts = {
-            name: count
-            for name, count in self._counts.items()
-            if name in old.programs
-            and name in new.programs
-            and old.programs[name].processes == new.programs[name].processes
-        }
+    def scale(self, program: Program, count: int) -> None:
+        """Remember that a program is to have ``count`` processes."""
+        self._scaled[program.name] = (program.processes, count)
 
     def add(self, record: Process) -> ManagedProcess:
         """Take in a process that is not started yet."""
@@ -64,7 +69,9 @@ class Renewal:
         return process
 
     def arrange(self, configuration: Configuration) -> None:
-        """Order the processes as the configuration does."""
+        """Order the processes as the configuration that is in force does."""
+        for name in self._scaled.keys() - configuration.programs.keys():
+            del self._scaled[name]
         # What is being removed while it still runs stands in no configuration any more.
         leaving = {each.program.program: each.program for each in self._roster}
         programs = {**leaving, **configuration.programs}

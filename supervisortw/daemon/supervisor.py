@@ -327,12 +327,11 @@ class Supervisor:
 
     def _plan(self, new: Configuration) -> Plan:
         up = {each.program.name for each in self.roster if each.going_up}
-        return plan(self._renewal.layout(self.configuration), self._renewal.layout(new), up)
+        return plan(self._renewal.layout_now(self.configuration), self._renewal.layout(new), up)
 
     async def _reload(self) -> ReloadAnswer:
         new = await self._load()
         self._refuse_while_shutting_down()
-        self._renewal.keep_scaled(self.configuration, new)
         todo = self._plan(new)
         old, self.configuration = self.configuration, new
         remarks = await self._around.apply(old, new)
@@ -375,8 +374,8 @@ class Supervisor:
         _refuse_shared_logs(processes_of(program, count))
         there = self.roster.of_program(name)
         start = any(each.going_up for each in there) or (program.auto_start and not there)
-        before = self._renewal.layout(self.configuration)
-        self._renewal.scale(name, count)
+        before = self._renewal.layout_now(self.configuration)
+        self._renewal.scale(program, count)
         after = self._renewal.layout(self.configuration)
         steps = [
             replace(step, acts=start)
