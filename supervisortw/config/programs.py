@@ -16,7 +16,7 @@ from supervisortw.config.section import SECRET, Values
 from supervisortw.config.wording import NAME_EXPECTED, quoted, shown
 from supervisortw.core import expand
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import DISCARD, Limit, Process, Program, Settings, is_program_name
+from supervisortw.core.model import DISCARD, Process, Program, Settings, is_program_name
 
 # What the settings in which places are filled in are taken for if that cannot be done.
 _UNFILLED: dict[str, Any] = {
@@ -39,15 +39,13 @@ def programs(
     general = limits(values, problems)
     alone = {}
     for name, section in sections.items():
-        each = program(section, values, own, directories, problems)
-        alone[name] = replace(each, limits=_with_general(each.limits, general))
+        alone[name] = program(section, values, own, directories, problems)
+        if general:
+            both = {limit.name: limit for limit in (*general, *alone[name].limits)}
+            alone[name] = replace(alone[name], limits=tuple(both.values()))
     found = related(alone, sections, values, problems)
     _check_processes(found, sections, values, claims, problems)
     return found
-
-
-def _with_general(own: tuple[Limit, ...], general: tuple[Limit, ...]) -> tuple[Limit, ...]:
-    return tuple({limit.name: limit for limit in (*general, *own)}.values())
 
 
 def _check_processes(
@@ -71,10 +69,9 @@ def _check_processes(
         unfilled = _unfilled(each, section, daemon, problems)
         if "process_name" in unfilled:
             continue
-        harmless = {attribute: _UNFILLED[attribute] for attribute in unfilled}
         place = section.place("process_name")
         try:
-            processes = expand.processes_of(replace(each, **harmless))
+            processes = expand.processes_of(_without(each, unfilled))
         except ValueError as error:
             problems.add(place, f"{error} in {section.label}")
             continue
@@ -103,6 +100,12 @@ def _unfilled(each: Program, section: Values, daemon: Values, problems: Problems
                 problems.add(place, f"bad value for {key} in {where.label}: {why}")
                 unfilled.add(attribute)
     return unfilled
+
+
+def _without(each: Program, unfilled: set[str]) -> Program:
+    if not unfilled:
+        return each
+    return replace(each, **{attribute: _UNFILLED[attribute] for attribute in unfilled})
 
 
 def _why_unfilled(value: Any, values: expand.Values, *, is_secret: bool) -> str | None:
