@@ -39,7 +39,9 @@ def main() -> int:
     for warning in configuration.warnings:
         _complain(f"warning: {warning}")
     if options.check:
-        print(f"{configuration.source}: no problems, {len(configuration.programs)} programs")
+        number = len(configuration.programs)
+        programs = "1 program" if number == 1 else f"{number} programs"
+        print(f"{configuration.source}: no problems, {programs}")
         return OK
     try:
         refuse_unsafe_files(configuration.files)

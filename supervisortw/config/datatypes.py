@@ -17,8 +17,10 @@ from supervisortw.core.envfile import variable
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import (
     DAEMON_STREAMS,
+    DISCARD,
     Address,
     AutoRestart,
+    Stdin,
     StopScope,
     TcpAddress,
     UnixAddress,
@@ -99,10 +101,39 @@ def _at_least(least: int, text: str) -> int:
     return int(text)
 
 
+def processes(text: str) -> int:
+    """Return how many processes a program has."""
+    most = LIMITS.processes_per_program
+    return _between(0, most, text)
+
+
+def nice(text: str) -> int:
+    """Return a niceness: the higher, the more a process stands back for others."""
+    return _between(-20, 19, text)
+
+
+def backlog(text: str) -> int:
+    """Return how many connections may wait at a socket to be accepted."""
+    return _between(1, 65535, text)
+
+
+def _between(least: int, most: int, text: str) -> int:
+    if not _WHOLE.match(text) or not least <= int(text) <= most:
+        raise ValueError(f"expected a whole number from {least} to {most}")
+    return int(text)
+
+
 def seconds(text: str) -> float:
     """Return a span of time in seconds, 0 or more."""
     if not _SECONDS.match(text):
         raise ValueError("expected a number of seconds, 0 or more, such as 10 or 2.5")
+    return float(text)
+
+
+def some_seconds(text: str) -> float:
+    """Return a span of time in seconds that is not nothing."""
+    if not _SECONDS.match(text) or float(text) == 0:
+        raise ValueError("expected a number of seconds, more than 0, such as 10 or 2.5")
     return float(text)
 
 
@@ -125,6 +156,14 @@ def stop_scope(text: str) -> StopScope:
         return StopScope(text.lower())
     except ValueError:
         raise ValueError("expected session or leader") from None
+
+
+def stdin(text: str) -> Stdin:
+    """Return what a program reads from."""
+    try:
+        return Stdin(text.lower())
+    except ValueError:
+        raise ValueError("expected null or pipe") from None
 
 
 def assignment(text: str) -> tuple[str, str]:
@@ -219,9 +258,24 @@ def daemon_log(text: str) -> str:
     return path(text)
 
 
-def program_log(text: str) -> str | None:
-    """Return the path of a program's log, or None where its output is to be thrown away."""
-    return None if text.lower() == "none" else path(text)
+def program_log(text: str) -> str:
+    """Return the path of a program's log, or DISCARD where its output is to be thrown away."""
+    return DISCARD if text.lower() == DISCARD else path(text)
+
+
+def name(text: str) -> str:
+    """Return a name as it was written. Whether there is something of that name is not looked at."""
+    if len(text.split()) != 1:
+        raise ValueError("expected one name")
+    return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return names, of which there is at least one."""
+    words = tuple(text.replace(",", " ").split())
+    if not words:
+        raise ValueError("expected names with spaces between them")
+    return words
 
 
 def variables(text: str) -> tuple[str, ...]:

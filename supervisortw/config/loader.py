@@ -10,9 +10,11 @@ from typing import TypeVar
 from supervisortw.config.datatypes import address
 from supervisortw.config.paths import Directories, addresses
 from supervisortw.config.problems import COMMAND_LINE, Problems, TooManyProblems
+from supervisortw.config.programs import programs
 from supervisortw.config.reading import Reading
-from supervisortw.config.records import client_settings, programs, settings
+from supervisortw.config.records import client_settings, settings
 from supervisortw.config.section import Values
+from supervisortw.config.sockets import listening_sockets
 from supervisortw.config.wording import quoted
 from supervisortw.core.model import Address, ClientSettings, Configuration
 from supervisortw.errors import ConfigError, Problem
@@ -43,10 +45,12 @@ def load_daemon(
     def build(values: Values) -> Configuration:
         directories = _directories(source, uid)
         own, claims = settings(values, directories, problems)
+        sockets = listening_sockets(values, directories, claims, problems)
         return Configuration(
             source=source,
             settings=own,
             programs=programs(values, own, directories, claims, problems),
+            sockets=sockets,
             files=tuple(reading.files),
             warnings=problems.warnings,
         )

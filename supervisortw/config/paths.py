@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from supervisortw.config.datatypes import is_shared
 from supervisortw.config.problems import COMMAND_LINE, Place, Problems
-from supervisortw.config.wording import shown
+from supervisortw.config.wording import quoted, shown
+from supervisortw.core.expand import literal
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, UnixAddress
 
@@ -30,6 +31,10 @@ class Directories:
         start = self.command_line if place == COMMAND_LINE else self.file
         return os.path.normpath(os.path.join(start, path))
 
+    def template(self, path: str) -> str:
+        """Return as an absolute one a ``path`` that stands in a file and may hold ``%(...)d``."""
+        return os.path.normpath(os.path.join(literal(self.file), path))
+
 
 @dataclass(slots=True)
 class Claims:
@@ -38,17 +43,21 @@ class Claims:
     problems: Problems
     _taken: dict[str, tuple[str, Place]] = field(default_factory=dict)
 
-    def claim(self, path: str, what: str, place: Place) -> None:
-        """Note that ``path`` is ``what``, or that it is something else already."""
+    def claim(self, path: str, what: str, place: Place) -> bool:
+        """Note that ``path`` is ``what``, or, and return False, that it is something else already.
+
+        Beside files, TCP ports can be claimed, by how they are written.
+        """
         if is_shared(path):
-            return
+            return True
         if path not in self._taken:
             self._taken[path] = what, place
-            return
+            return True
         other, where = self._taken[path]
         self.problems.add(
             place, f"{what} cannot be {shown(path)}: that is {other} ({where.seen_from(place)})"
         )
+        return False
 
 
 def addresses(
@@ -60,7 +69,7 @@ def addresses(
         complete = address
         if isinstance(address, UnixAddress):
             complete = UnixAddress(path=directories.absolute(address.path, place))
-            check_socket_path(complete.path, place, problems)
+            check_socket_path(complete.path, "socket-name", place, problems)
         if complete in found:
             where = found[complete].seen_from(place)
             problems.add(place, f"the socket {shown(str(complete))} is given twice ({where})")
@@ -68,12 +77,12 @@ def addresses(
     return found
 
 
-def check_socket_path(path: str, place: Place, problems: Problems) -> None:
-    """Note if ``path`` is too long to be the name of a UNIX socket."""
+def check_socket_path(path: str, key: str, place: Place, problems: Problems) -> None:
+    """Note if ``path``, for which ``key`` is, is too long to be the name of a UNIX socket."""
     length = len(os.fsencode(path))
     if length > LIMITS.socket_path_bytes:
         problems.add(
             place,
             f"the path of a UNIX socket has at most {LIMITS.socket_path_bytes} bytes;"
-            f" {shown(path)} has {length}: choose a shorter one with 'socket-name'",
+            f" {shown(path)} has {length}: choose a shorter one with {quoted(key)}",
         )

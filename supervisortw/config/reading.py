@@ -14,7 +14,7 @@ from supervisortw.config.parser import Parser
 from supervisortw.config.problems import Place, Problems
 from supervisortw.config.schema import SCHEMA_FILES, schema
 from supervisortw.config.section import Root, Section, Values, section_info
-from supervisortw.config.wording import did_you_mean, nearest, quoted, shown
+from supervisortw.config.wording import NAME_EXPECTED, did_you_mean, nearest, quoted, shown
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import RESERVED_NAMES, is_program_name
 
@@ -24,6 +24,10 @@ INI_MESSAGE = (
     " and a value without '=', and comments only on lines that begin with '#'"
     " (supervisord --sample-config prints an example)"
 )
+
+
+# The types of sections that have a name of their own, and which of them share their names.
+NAMED = {"program": "programs", "group": "programs", "socket": "sockets"}
 
 
 class Reading:
@@ -71,7 +75,7 @@ class Reading:
                 return None
         section = Section(info, info.sectiontype, name, place, self.problems)
         section.counts = counts and getattr(parent, "counts", True)
-        if section.type.name == "program":
+        if section.type.name in NAMED:
             self._check_name(parent, section, name)
         elif name:
             self.problems.add(place, f"<{type_}> takes no name")
@@ -189,19 +193,25 @@ class Reading:
 
     def _check_name(self, parent: Any, section: Section, name: str) -> None:
         place = section.opened
+        type_ = section.type.name
+        first = parent.names.get((NAMED[type_], name))
         if not name:
-            self.problems.add(place, "a program needs a name: <program NAME>")
+            self.problems.add(place, f"a {type_} needs a name: <{type_} NAME>")
         elif name in RESERVED_NAMES:
-            self.problems.add(place, f"{quoted(name)} cannot name a program; it stands for many")
+            self.problems.add(place, f"{quoted(name)} cannot name a {type_}; it stands for many")
         elif not is_program_name(name):
+            self.problems.add(place, f"bad {type_} name {quoted(name)}: {NAME_EXPECTED}")
+        elif first is None:
+            parent.names[NAMED[type_], name] = section
+            return
+        elif first.type.name == type_:
+            where = first.opened.seen_from(place)
+            self.problems.add(place, f"a second {type_} {quoted(name)}; the first is at {where}")
+        else:
+            where = first.opened.seen_from(place)
             self.problems.add(
                 place,
-                f"bad program name {quoted(name)}: expected up to 64 of letters, digits, _ . @ -",
+                f"a {type_} cannot have the name of a {first.type.name}: {first.label} is at {where}",
             )
-        elif name in parent.names:
-            where = parent.names[name].seen_from(place)
-            self.problems.add(place, f"a second program {quoted(name)}; the first is at {where}")
-        else:
-            parent.names[name] = place
-            return
+            return  # it is one all the same, for those who name it
         section.counts = False

@@ -7,7 +7,7 @@ is then converted, and given its defaults, by ZConfig itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ZConfig.info import ValueInfo
@@ -16,10 +16,57 @@ from ZConfig.matcher import SchemaMatcher, SectionMatcher
 from supervisortw.config.problems import COMMAND_LINE, Place, Problems
 from supervisortw.config.wording import did_you_mean, nearest, quoted, shown
 
-# Names that other versions and the old documents use, and that look like none of ours.
+# Names that supervisor 4 and the old documents use, with ours for the same thing. None: there is
+# none, and a key that only looks like it would mislead.
 OTHER_NAMES: dict[str, str | None] = {
     "program": "command",
+    # [program:x]
+    "numprocs": "processes",
+    "numprocs_start": "first-number",
+    "process_name": "process-name",
+    "autostart": "auto-start",
+    "autorestart": "auto-restart",
+    "startsecs": "start-seconds",
+    "startretries": "start-retries",
+    "exitcodes": "exit-codes",
+    "stopsignal": "stop-signal",
+    "stopwaitsecs": "stop-wait-seconds",
+    "stopasgroup": "stop-scope",
+    "killasgroup": "stop-scope",
+    "redirect_stderr": "stderr-logfile",
     "stdout_logfile": "logfile",
+    "stderr_logfile": "stderr-logfile",
+    "stdout_logfile_maxbytes": None,
+    "stdout_logfile_backups": None,
+    "stdout_capture_maxbytes": None,
+    "stdout_events_enabled": None,
+    "stdout_syslog": None,
+    "stderr_logfile_maxbytes": None,
+    "stderr_logfile_backups": None,
+    "stderr_capture_maxbytes": None,
+    "stderr_events_enabled": None,
+    "stderr_syslog": None,
+    "serverurl": None,
+    # [fcgi-program:x]
+    "socket": "sockets",
+    "socket_backlog": "backlog",
+    "socket_owner": "owner",
+    "socket_mode": "mode",
+    # [supervisord], [unix_http_server] and [inet_http_server]
+    "childlogdir": "state-directory",
+    "logfile_maxbytes": None,
+    "logfile_backups": None,
+    "minfds": None,
+    "minprocs": None,
+    "nocleanup": None,
+    "strip_ansi": None,
+    "identifier": None,
+    "file": "socket-name",
+    "port": "socket-name",
+    "chmod": "socket-mode",
+    "chown": "socket-chown",
+    "username": None,
+    "password": None,
 }
 
 # Keys whose values may be secrets, and are not repeated in messages.
@@ -27,6 +74,10 @@ SECRET = frozenset({"environment"})
 
 # Keys of which only one can be given, because they are names for the same thing.
 ALIASES = {"socket_chmod": "socket_mode"}
+
+
+# The sections inside one that have a name, by what they share their names with and the name.
+Names = dict[tuple[str, str], "Section"]
 
 
 class Section(SectionMatcher):  # type: ignore[misc]  # ZConfig has no annotations
@@ -43,7 +94,7 @@ class Section(SectionMatcher):  # type: ignore[misc]  # ZConfig has no annotatio
         self.label = f"<{type_.name} {shown(name)}>" if name else f"<{type_.name}>"
         self.opened = opened
         self.counts = True
-        self.names: dict[str, Place] = {}
+        self.names: Names = {}
         self.seen: dict[str, Place] = {}
         self.places: dict[str, list[Place]] = {}
         self._problems = problems
@@ -93,10 +144,11 @@ class Section(SectionMatcher):  # type: ignore[misc]  # ZConfig has no annotatio
                 continue
             if info.attribute not in self.seen:
                 self._problems.add(self.opened, f"{self.label} has no {quoted(key)}")
-            if self._values[info.attribute] is None:
+            if not self._values[info.attribute]:
                 # The load has failed. The schema's example keeps the rest of the section alive, so
                 # that what else is wrong in it is found as well.
-                self._values[info.attribute] = ValueInfo(info.example, (None, None, None))
+                example = ValueInfo(info.example, (None, None, None))
+                self._values[info.attribute] = [example] if info.ismulti() else example
         return super().finish()
 
     def _known(self, key: str, place: Place) -> Any:
@@ -118,11 +170,16 @@ class Section(SectionMatcher):  # type: ignore[misc]  # ZConfig has no annotatio
         name, equals, _ = key.partition("=")
         if equals:
             return f"{message}; between a key and its value stands a space, not '='"
-        for type_, _ in self.type.itertypes():
-            if type_ != self.type.name and name.lower() in key_infos(self.type.gettype(type_)):
-                return f"{message}; it belongs in <{type_}>"
-        guess = OTHER_NAMES.get(name.lower(), nearest(name, keys))
-        return message + did_you_mean(guess)
+        ours = OTHER_NAMES.get(name.lower(), name.lower())
+        if ours is None:
+            return f"{message}; there is nothing like it here"
+        if ours in keys:
+            return message + did_you_mean(ours)
+        types = [type_ for type_, info in self.type.itertypes() if ours in key_infos(info)]
+        if not types:
+            return message + did_you_mean(nearest(name, keys))
+        where = " or ".join(f"<{type_}>" for type_ in types)
+        return f"{message}; {'it' if ours == name.lower() else quoted(ours)} belongs in {where}"
 
     def _forget(self, key: str) -> None:
         info = key_infos(self.type).get(key.lower())
@@ -143,7 +200,7 @@ class Root(SchemaMatcher):  # type: ignore[misc]  # ZConfig has no annotations
     def __init__(self, schema: Any, top: str, problems: Problems) -> None:
         super().__init__(schema)
         self.top = top
-        self.names: dict[str, Place] = {}
+        self.names: Names = {}
         # Where the one section begins, or what was taken for it.
         self.first: Place | None = None
         self._problems = problems
@@ -168,11 +225,19 @@ class Values:
         self.name: str = self._section.name
         self.label: str = self._section.label
         self.opened: Place = self._section.opened
-        self.programs = [Values(program) for program in getattr(value, "programs", ())]
+
+    def sections(self, attribute: str) -> list[Values]:
+        """Return what the sections of one type say that stand in this one."""
+        return [Values(value) for value in getattr(self._value, attribute)]
 
     def get(self, attribute: str) -> Any:
         """Return the value of a key: what was given, else the default, else None (or nothing)."""
         return getattr(self._value, attribute)
+
+    def key(self, attribute: str) -> str:
+        """Return how a key is written."""
+        infos = key_infos(self._section.type)
+        return next(key for key, info in infos.items() if info.attribute == attribute)
 
     def is_given(self, attribute: str) -> bool:
         """True if the key stands in the file or on the command line."""
@@ -185,6 +250,17 @@ class Values:
     def places(self, attribute: str) -> list[Place]:
         """Return where each value of a key stands that may be given several times."""
         return self._section.places.get(attribute, [])
+
+    def each(self, attribute: str) -> Iterator[tuple[Any, Place]]:
+        """Return each value that was given to a key, with where it stands."""
+        value = self.get(attribute)
+        values = value if isinstance(value, list) else [value]
+        return zip(values, self.places(attribute), strict=False)  # what is a default has no place
+
+    def words(self, attribute: str) -> Iterator[tuple[str, Place]]:
+        """Return each word of a key that may be given several times, with where it stands."""
+        for words, place in self.each(attribute):
+            yield from ((word, place) for word in words)
 
 
 def key_infos(type_: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 SHOWN_CHARACTERS = 60
+NAME_EXPECTED = "expected up to 64 of letters, digits, _ . @ -"
 
 
 def quoted(text: str) -> str:
@@ -26,8 +27,9 @@ def _spelled(character: str) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the one of ``known`` that looks most like ``word``, or None if none looks like it."""
-    found = difflib.get_close_matches(word.lower(), sorted(known), n=1)
-    return found[0] if found else None
+    lower = {each.lower(): each for each in sorted(known)}
+    found = difflib.get_close_matches(word.lower(), lower, n=1)
+    return lower[found[0]] if found else None
 
 
 def did_you_mean(guess: str | None) -> str:

@@ -75,6 +75,9 @@ class Limits:
     include_depth: int = 16
     value_characters: int = 64 * 1024
     problems: int = 100  # then the rest is only counted
+    processes_per_program: int = 10_000
+    processes: int = 50_000  # of all programs; more would take the memory of a small machine
+    names_looked_for: int = 3  # what was meant: 0.02 s each among 5,000, long ones up to 2 s
     prompt_characters: int = 64
     user_characters: int = 256
     socket_path_bytes: int = 107  # what struct sockaddr_un holds on Linux

@@ -70,8 +70,57 @@ def test_a_good_file_is_said_to_be_good_and_nothing_is_started(daemon: Daemon) -
     )
     done = daemon.supervisord("--check")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{daemon.config}: no problems, 1 program")
+    assert done.stdout == f"{daemon.config}: no problems, 1 program\n"
     assert not daemon.state.exists()
+
+
+CROSSED = """\
+<supervisord>
+  <program web>
+    command web --port 80%(process_num)02d
+    processes 4
+    logfile web.log
+    depends-on site
+    sockets htp
+  </program>
+  <program app>
+    command app %(name)s
+    depends-on web
+    limit nofiles 4096
+    numprocs 2
+  </program>
+  <group site>
+    programs app
+  </group>
+  <socket http>
+    address :80
+  </socket>
+</supervisord>
+"""
+
+
+def test_what_programs_have_to_do_with_each_other_is_checked(daemon: Daemon) -> None:
+    daemon.save(daemon.config, CROSSED)
+    done = daemon.supervisord("--check")
+    assert done.returncode == 2
+    assert [line.removeprefix(f"{daemon.config}:") for line in done.stderr.splitlines()] == [
+        f"5: processes of <program web> would share {daemon.place}/web.log; where there are"
+        " several, 'logfile' needs %(process_num)d in it",
+        "6: depends-on goes in a circle: web -> app -> web",
+        "7: no <socket htp> for <program web>; did you mean 'http'?",
+        "10: bad value for 'command' in <program app>: unknown %(name)s; there are"
+        " %(program_name)s, %(group_name)s, %(process_num)d, %(process_name)s;"
+        " a plain %( is written %%(",
+        "12: bad value 'nofiles 4096' for 'limit' in <program app>: unknown limit 'nofiles';"
+        " did you mean 'nofile'?",
+        "13: unknown key 'numprocs' in <program app>; did you mean 'processes'?",
+    ]
+    good = CROSSED.replace("    logfile web.log\n    depends-on site\n", "").replace("htp", "http")
+    good = good.replace("%(name)s", "%%(name)s").replace("nofiles", "nofile")
+    daemon.save(daemon.config, good.replace("    numprocs 2\n", ""))
+    done = daemon.supervisord("--check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{daemon.config}: no problems, 2 programs\n"
 
 
 def test_a_daemon_that_runs_does_not_hinder_a_check(daemon: Daemon) -> None:

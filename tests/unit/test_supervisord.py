@@ -75,7 +75,7 @@ def test_check_starts_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(monkeypatch, "--check", "-c", str(path)) == 0
-    assert capsys.readouterr().out == f"{path}: no problems, 1 programs\n"
+    assert capsys.readouterr().out == f"{path}: no problems, 1 program\n"
     assert started.configurations == []
 
 

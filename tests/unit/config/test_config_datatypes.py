@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisortw.config import datatypes
-from supervisortw.core.model import AutoRestart, TcpAddress, UnixAddress
+from supervisortw.config import datatypes, rlimits
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.model import (
+    DISCARD,
+    AutoRestart,
+    Limit,
+    Stdin,
+    TcpAddress,
+    UnixAddress,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +35,20 @@ from supervisortw.core.model import AutoRestart, TcpAddress, UnixAddress
         (datatypes.whole_number, "+007", 7),
         (datatypes.positive_number, "1", 1),
         (datatypes.count, "0", 0),
+        (datatypes.processes, "0", 0),
+        (datatypes.processes, str(LIMITS.processes_per_program), LIMITS.processes_per_program),
+        (datatypes.nice, "-20", -20),
+        (datatypes.nice, "19", 19),
+        (datatypes.backlog, "65535", 65535),
+        (datatypes.stdin, "Pipe", Stdin.PIPE),
+        (datatypes.some_seconds, "0.1", 0.1),
+        (datatypes.name, "web", "web"),
+        (datatypes.names, "web  db,x , y", ("web", "db", "x", "y")),
+        (rlimits.limit, "nofile 4096", Limit(name="nofile", soft=4096, hard=4096)),
+        (rlimits.limit, "NPROC  100 : 200", Limit(name="nproc", soft=100, hard=200)),
+        (rlimits.limit, "core unlimited", Limit(name="core", soft=None, hard=None)),
+        (rlimits.limit, "core 0:Unlimited", Limit(name="core", soft=0, hard=None)),
+        (rlimits.limit, "core 5:5", Limit(name="core", soft=5, hard=5)),
         (datatypes.seconds, "0", 0.0),
         (datatypes.seconds, "2.5", 2.5),
         (datatypes.seconds, ".5", 0.5),
@@ -56,7 +78,7 @@ from supervisortw.core.model import AutoRestart, TcpAddress, UnixAddress
         (datatypes.owner, "jo.doe:staff", ("jo.doe", "staff")),
         (datatypes.owner, "jo.doe.staff", ("jo.doe", "staff")),
         (datatypes.path, "a b/ü", "a b/ü"),
-        (datatypes.program_log, "None", None),
+        (datatypes.program_log, "None", DISCARD),
         (datatypes.program_log, "x.log", "x.log"),
         (datatypes.daemon_log, "x.log", "x.log"),
         (datatypes.variables, "A  B_1 AWS_* *", ("A", "B_1", "AWS_*", "*")),
@@ -86,6 +108,30 @@ def test_value(convert: Callable[[str], object], text: str, value: object) -> No
         (datatypes.whole_number, "9" * 5000, "expected a whole number"),
         (datatypes.positive_number, "0", "expected a whole number, 1 or more"),
         (datatypes.count, "-1", "expected a whole number, 0 or more"),
+        (datatypes.processes, "-1", "expected a whole number from 0 to 10000"),
+        (datatypes.processes, str(LIMITS.processes_per_program + 1), "from 0 to 10000"),
+        (datatypes.nice, "-21", "from -20 to 19"),
+        (datatypes.nice, "20", "from -20 to 19"),
+        (datatypes.backlog, "0", "from 1 to 65535"),
+        (datatypes.backlog, "65536", "from 1 to 65535"),
+        (datatypes.stdin, "tty", "expected null or pipe"),
+        (datatypes.some_seconds, "0.0", "more than 0"),
+        (datatypes.some_seconds, "x", "more than 0"),
+        (datatypes.name, "", "expected one name"),
+        (datatypes.name, "a b", "expected one name"),
+        (datatypes.names, "", "expected names with spaces"),
+        (datatypes.names, " , ", "expected names with spaces"),
+        (rlimits.limit, "", "unknown limit ''; there are as, core, cpu, data"),
+        (rlimits.limit, "nofiles 5", "unknown limit 'nofiles'; did you mean 'nofile'"),
+        (rlimits.limit, "xyz 5", "unknown limit 'xyz'; there are as, core, cpu, data"),
+        (rlimits.limit, "nofile", "such as nofile 4096 or nproc 100:200"),
+        (rlimits.limit, "nofile -1", "such as nofile 4096"),
+        (rlimits.limit, "nofile 4k", "such as nofile 4096"),
+        (rlimits.limit, "nofile :5", "such as nofile 4096"),
+        (rlimits.limit, "nofile 5:", "such as nofile 4096"),
+        (rlimits.limit, "nofile 5:6:7", "such as nofile 4096"),
+        (rlimits.limit, "nofile 6:5", "the soft limit, before the colon, is above the hard one"),
+        (rlimits.limit, "nofile unlimited:5", "is above the hard one"),
         (datatypes.seconds, "-1", "expected a number of seconds"),
         (datatypes.seconds, ".", "expected a number of seconds"),
         (datatypes.seconds, "nan", "expected a number of seconds"),

@@ -14,7 +14,14 @@ from supervisortw.config.loader import load_client, load_daemon
 from supervisortw.config.sample import sample
 from supervisortw.config.schema import schema
 from supervisortw.config.section import key_infos
-from supervisortw.core.model import ClientSettings, Program, Settings, UnixAddress
+from supervisortw.core.expand import processes_of
+from supervisortw.core.model import (
+    ClientSettings,
+    ListeningSocket,
+    Program,
+    Settings,
+    UnixAddress,
+)
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/configuration.rst").read_text(encoding="utf-8")
@@ -29,6 +36,8 @@ ENTRY = re.compile(
 TITLES = {
     "supervisord": "Keys of <supervisord>",
     "program": "Keys of <program NAME>",
+    "group": "Keys of <group NAME>",
+    "socket": "Keys of <socket NAME>",
     "supervisorctl": "Keys of <supervisorctl>",
 }
 
@@ -55,6 +64,24 @@ def default_of(info: Any) -> str:
     return f"``{text}``" if text else "(empty)"
 
 
+# What an example needs beside it in its section.
+BESIDE = {
+    ("program", "process-name"): "processes 2",
+    ("program", "first-number"): "processes 2",
+    ("program", "watchdog-seconds"): "notify yes",
+    ("program", "ready-seconds"): "notify yes",
+    ("group", "priority"): "programs web",
+    ("socket", "backlog"): "address 80",
+    ("socket", "mode"): "address ./s",
+    ("socket", "owner"): "address ./s",
+}
+# What the examples of programs and groups name, and a key without which a program is none.
+NAMED = "".join(
+    f"<program {name}>\ncommand x\n</program>\n" for name in ("web", "worker", "database", "cache")
+)
+HTTP = "<socket http>\naddress 1\n</socket>\n"
+
+
 SECTIONS = pytest.mark.parametrize("section", list(TITLES))
 
 
@@ -79,20 +106,31 @@ def test_examples_of_the_page_can_be_loaded(section: str, write: Write) -> None:
         elif section == "supervisord":
             load_daemon(write(f"<supervisord>\n{example}\n</supervisord>\n"))
         else:
-            command = "" if key == "command" else "command x\n"
-            program = f"<program x>\n{command}{example}\n</program>"
-            load_daemon(write(f"<supervisord>\n{program}\n</supervisord>\n"))
+            lines = [example, BESIDE.get((section, key), "")]
+            if section == "program" and key != "command":
+                lines.append("command x")
+            text = "\n".join([f"<{section} x>", *lines, f"</{section}>", ""])
+            found = load_daemon(write(f"<supervisord>\n{NAMED}{HTTP}{text}</supervisord>\n"))
+            assert found.warnings == ()
 
 
 def test_blocks_of_the_page_can_be_loaded(write: Write) -> None:
     blocks = re.findall(r"::\n\n((?:    .*\n)+)", PAGE)
-    assert len(blocks) == 3
-    for block in blocks:
-        whole = block if "<supervisord>" in block else f"<supervisord>\n{block}</supervisord>\n"
-        found = load_daemon(write(whole))
-    command = load_daemon(write(f"<supervisord>\n{blocks[1]}</supervisord>\n"))
-    assert command.programs["web"].command[-1] == "exec /srv/site/bin/web --pid $$"
-    assert found.warnings
+    found = [
+        load_daemon(
+            write(block if "<supervisord>" in block else f"<supervisord>\n{block}</supervisord>\n")
+        )
+        for block in blocks
+    ]
+    _, define, include, several, groups, order, sockets = found
+    assert define.programs["web"].command[-1] == "exec /srv/site/bin/web --pid $$"
+    assert include.warnings
+    processes = processes_of(several.programs["web"])
+    assert [process.name for process in processes] == [f"web:web_{n}" for n in range(4)]
+    assert [process.command[-1] for process in processes] == ["8000", "8001", "8002", "8003"]
+    assert {program.group for program in groups.programs.values()} == {"site"}
+    assert order.programs["web"].depends_on == ("migration",)
+    assert sockets.programs["web"].sockets == tuple(sockets.sockets) == ("http",)
 
 
 @SECTIONS
@@ -108,6 +146,7 @@ def test_the_schema_explains_every_key(section: str) -> None:
         ("supervisord", Settings),
         ("supervisord", Program),
         ("program", Program),
+        ("socket", ListeningSocket),
         ("supervisorctl", ClientSettings),
     ],
 )

@@ -12,6 +12,7 @@ from config_fixture_types import Complain, Load, Write
 from supervisortw.config import places
 from supervisortw.config.loader import load_client, load_daemon, parse_address
 from supervisortw.core.model import (
+    DISCARD,
     AutoRestart,
     ClientSettings,
     Program,
@@ -153,7 +154,7 @@ def test_every_key(load: Load) -> None:
             auto_start=False,
             auto_restart=AutoRestart.UNEXPECTED,
             user="www",
-            logfile=None,
+            logfile=DISCARD,
             exit_codes=frozenset(),
             backoff_limit=5,
             forever=False,

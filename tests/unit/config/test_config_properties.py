@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from supervisortw.config.loader import load_daemon
 from supervisortw.config.sample import sample
-from supervisortw.core.model import Configuration
+from supervisortw.core.dependencies import find_cycle
+from supervisortw.core.expand import literal, processes_of
+from supervisortw.core.model import DISCARD, Configuration
 from supervisortw.errors import ConfigError
 
 GOOD = [
@@ -25,9 +27,50 @@ GOOD = [
     "priority 1",
     "logfile $(HOME)/x.log",
     "</program>",
+    "limit core 0:unlimited",
+    "limit nofile 1024",
+    "environment A=%(process_num)d",
+    "max-starting 5",
+    "<program many>",
+    "command run '%(process_num)02d'",
+    "processes 3",
+    "process-name m-%(process_num)d",
+    "first-number 1",
+    "depends-on x once",
+    "depends-on site",
+    "limit nofile 5:6",
+    "stop-command bin/stop %(process_name)s",
+    "stop-signal INT 3",
+    "logfile /log/%(process_num)d",
+    "stderr-logfile /log/%(process_name)s.err",
+    "notify yes",
+    "watchdog-seconds 5",
+    "sockets http",
+    "stdin-socket unix",
+    "</program>",
+    "<program job>",
+    "command job",
+    "oneshot yes",
+    "auto-restart unexpected",
+    "stdin pipe",
+    "directory %(group_name)s",
+    "</program>",
+    "<group site>",
+    "programs ticker job",
+    "priority 5",
+    "</group>",
+    "<socket http>",
+    "address 127.0.0.1:80",
+    "backlog 5",
+    "</socket>",
+    "<socket unix>",
+    "address run/s",
+    "mode 0660",
+    "owner root:www",
+    "</socket>",
     "</supervisord>",
 ]
-NOISE = st.text(st.sampled_from(" <>/%$#=[]~'\"\\\t\r*abcdefgh0123-\u00e9\u2028\x85\x1b\ufeff"))
+NOISE = st.text(st.sampled_from(" ()<>/%$#=[]~'\"\\\t\r*abcdefgh0123-\u00e9\u2028\x85\x1b\ufeff"))
 
 QUIET = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150
@@ -67,7 +110,28 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_file_is_good_to_begin_with(place: Path) -> None:
     place.write_text("\n".join(GOOD))
-    assert set(load_daemon(str(place)).programs) == {"ticker", "once", "x", "inc"}
+    found = load_daemon(str(place))
+    assert list(found.programs) == ["ticker", "once", "inc", "x", "many", "job"]
+    assert found.programs["many"].depends_on == ("x", "once", "ticker", "job")
+    assert list(found.sockets) == ["http", "unix"]
+
+
+def check_loaded(found: Configuration) -> None:
+    """Check that what was not refused can be used: all processes, each with a name of its own."""
+    processes = [each for program in found.programs.values() for each in processes_of(program)]
+    names = [process.name for process in processes]
+    assert len(set(names)) == len(names)
+    groups = {program.group for program in found.programs.values()} - set(found.programs)
+    assert groups.isdisjoint(names)
+    logs = [log for each in processes for log in (each.logfile, each.stderr_logfile)]
+    regular = [log for log in logs if log not in (None, DISCARD) and not log.startswith("/dev/")]
+    assert len(set(regular)) == len(regular)
+    for program in found.programs.values():
+        assert program.name not in program.depends_on
+        assert set(program.depends_on) <= set(found.programs)
+        named = {*program.sockets, program.stdin_socket} - {None}
+        assert named <= set(found.sockets)
+    assert find_cycle({name: each.depends_on for name, each in found.programs.items()}) == ()
 
 
 def check(path: Path, text: bytes) -> None:
@@ -77,6 +141,7 @@ def check(path: Path, text: bytes) -> None:
     except ConfigError as error:
         found = error
     if isinstance(found, Configuration):
+        check_loaded(found)
         return
     assert found.problems
     for problem in found.problems:
@@ -111,3 +176,35 @@ def test_a_command_comes_through_as_it_was_quoted(place: Path, words: list[str])
     text = f"<supervisord>\n<program web>\ncommand {line}\n</program>\n</supervisord>\n"
     place.write_text(text, encoding="utf-8")
     assert load_daemon(str(place)).programs["web"].command == ("run", *words)
+
+
+@QUIET
+@given(words=st.lists(WORD, max_size=5), name=st.text(st.sampled_from("%()sd0"), max_size=8))
+def test_what_is_written_literally_reaches_the_process_so(
+    place: Path, words: list[str], name: str
+) -> None:
+    words = [*words, f"{name}%({name}"]
+    line = literal(shlex.join(["run", *words]).replace("$", "$$"))
+    text = f"<supervisord>\n<program web>\ncommand {line}\n</program>\n</supervisord>\n"
+    place.write_text(text, encoding="utf-8")
+    [process] = processes_of(load_daemon(str(place)).programs["web"])
+    assert process.command == ("run", *words)
+
+
+@QUIET
+@given(
+    names=st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=7, unique=True),
+    pairs=st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from("abcdefg"))),
+    members=st.sets(st.sampled_from("abcdefg")),
+)
+def test_dependencies_on_programs_and_on_a_group(
+    place: Path, names: list[str], pairs: list[tuple[str, str]], members: set[str]
+) -> None:
+    lines = ["<supervisord>"]
+    if members:
+        lines += ["<group g>", f"programs {' '.join(sorted(members))}", "</group>"]
+    for name in names:
+        lines += [f"<program {name}>", "command x"]
+        lines += [f"depends-on {other}" for one, other in pairs if one == name]
+        lines.append("</program>")
+    check(place, "\n".join([*lines, "</supervisord>"]).encode())
