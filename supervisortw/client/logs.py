@@ -16,7 +16,6 @@ from supervisortw.core.text import one_line
 from supervisortw.interfaces import Cancel
 from supervisortw.remote.connection import Session
 
-
 # What stands behind the name of a process in the name of its log.
 _STREAMS = {"stdout": "", "stderr": "/stderr"}
 

@@ -466,4 +466,5 @@ class _Protocol(ProcessProtocol):
         self._exited = exited
 
     def processExited(self, reason: Failure) -> None:
+        assert reason.value is not None
         self._exited(reason.value)

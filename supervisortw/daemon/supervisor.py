@@ -267,7 +267,7 @@ class Supervisor:
                 for process in wave:
                     pending.discard(process.program.name)
                     restarting.append(ensureDeferred(process.restart()))
-                await _all([process.ended() for process in wave])
+                await gatherResults([process.ended() for process in wave])
         finally:
             pending.difference_update(names)
         for name in own:

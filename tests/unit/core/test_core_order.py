@@ -14,7 +14,8 @@ def order(*programs: Program) -> list[list[str]]:
     """Return the names in the order of their ranks, those of one rank together."""
     found = ranks({each.name: each for each in programs})
     return [
-        sorted(name for name in found if found[name] == rank) for rank in sorted(set(found.values()))
+        sorted(name for name in found if found[name] == rank)
+        for rank in sorted(set(found.values()))
     ]
 
 

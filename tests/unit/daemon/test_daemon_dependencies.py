@@ -55,9 +55,7 @@ class TestStarting:
         assert states(made) == {"web": "STARTING", "db": "RUNNING"}
 
     def test_all_processes_of_what_it_depends_on_have_to_be_ready(self) -> None:
-        made = daemon(
-            replace(WEB, depends_on=("db",)), program("db", processes=2, notify=True)
-        )
+        made = daemon(replace(WEB, depends_on=("db",)), program("db", processes=2, notify=True))
         made.supervisor.boot()
         made.notices.heard["db:db_0"](Notice(ready=True), 0)
         assert made.stand("web").state is State.WAITING

@@ -16,7 +16,9 @@ def booted(**keys: object) -> FakeDaemon:
     return daemon
 
 
-@pytest.mark.parametrize(("end", "code"), [({"code": 3}, 3), ({"code": 0}, 0), ({"signal": 9}, 137)])
+@pytest.mark.parametrize(
+    ("end", "code"), [({"code": 3}, 3), ({"code": 0}, 0), ({"signal": 9}, 137)]
+)
 def test_its_end_for_good_ends_the_daemon_with_its_code(end: dict[str, int], code: int) -> None:
     daemon = booted(auto_restart=AutoRestart.NEVER)
     daemon.spawner.exit(daemon.pid("web"), **end)

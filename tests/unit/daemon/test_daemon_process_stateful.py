@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from supervisortw.core.model import AutoRestart, StopStep
-from supervisortw.core.states import UNSETTLED, State
 from supervisortw.core.notify import Notice
+from supervisortw.core.states import State
 from supervisortw.core.status import Outcome
 from supervisortw.daemon.admission import Prospect
 
@@ -95,7 +95,10 @@ class OneProgram(RuleBasedStateMachine):
             self.bench.sessions.end_others(sid)
 
     @rule(
-        ready=st.booleans(), ping=st.booleans(), extend=st.sampled_from([None, 20.0]), text=st.text()
+        ready=st.booleans(),
+        ping=st.booleans(),
+        extend=st.sampled_from([None, 20.0]),
+        text=st.text(),
     )
     def say(self, ready: bool, ping: bool, extend: float | None, text: str) -> None:
         notice = Notice(ready=ready, ping=ping, extend_seconds=extend, status=text)
