@@ -56,6 +56,11 @@ class Limits:
     turn_seconds: float = 0.004  # of starting programs, before everybody else has their turn
     environment_file_bytes: int = 64 * 1024
     kill_repeat_seconds: float = 1.0
+    environ_bytes: int = 256 * 1024  # of another process's environment that are looked at
+    command_characters: int = 60  # of another process's name that are told
+    watched_at_once: int = 128  # processes of one session; others are seen when these are gone
+    escaped_kills: int = 5  # rounds of SIGKILL, then what is left of an escaped tree is told
+    cgroup_directories: int = 1000  # below the one of a program, that it made itself
 
     # Configuration files.
     file_bytes: int = 1024 * 1024
