@@ -13,6 +13,7 @@ import re
 from urllib.parse import quote
 
 from supervisortw.core.limits import LIMITS
+from supervisortw.daemon import proc
 from supervisortw.errors import SpawnError
 
 PREFIX = "supervisortw"
@@ -90,7 +91,7 @@ class Cgroups:
         if self._own is None:
             return False
         try:
-            lines = _read(f"/proc/{pid}/cgroup").splitlines()
+            lines = _read(f"{proc.DIRECTORY}/{pid}/cgroup").splitlines()
         except OSError:
             return False
         leaf = self._leaf_name(name)
