@@ -60,7 +60,7 @@ class TestWritable:
         check_writable(str(tmp_path))
 
     def test_it_is_not_there(self, tmp_path: Path) -> None:
-        with pytest.raises(NoCgroup, match="our own cgroup .*/gone is not there"):
+        with pytest.raises(NoCgroup, match=r"our own cgroup .*/gone is not there"):
             check_writable(f"{tmp_path}/gone")
 
     @pytest.mark.parametrize("place", ["/", "/cgroup.procs"])
