@@ -6,7 +6,6 @@ daemon. The walks that find them run in a thread, see `supervisortw.daemon.searc
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Collection
 from dataclasses import replace
@@ -17,6 +16,7 @@ from twisted.python.failure import Failure
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.spawnid import SpawnId
+from supervisortw.daemon import proc
 from supervisortw.daemon.departures import Departures
 from supervisortw.daemon.rounds import Rounds
 from supervisortw.daemon.search import Found, Search, SearchAll
@@ -110,8 +110,8 @@ class EscapedProcesses:
                 waiting.errback(LocalError(f"cannot look for escaped processes: {failure.value}"))
 
     def _tell_of_hidden(self, hidden: int) -> None:
-        """Warn, once, if we are root and may not look at everybody."""
-        if hidden and os.geteuid() == 0 and not self._told_of_hidden:
+        """Warn, once, if we are root and still may not look at everybody."""
+        if hidden and not self._told_of_hidden and proc.is_root_without_ptrace():
             self._told_of_hidden = True
             log.warn(
                 "cannot look at the environment of {hidden} processes (CAP_SYS_PTRACE is missing): "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 
@@ -15,6 +16,8 @@ DIRECTORY = "/proc"
 # woken up, and the reactor waits for 5 ms. So a walk sleeps for a moment after each bit of work.
 WORK_SECONDS = 0.001
 PAUSE_SECONDS = 0.0001
+
+CAP_SYS_PTRACE = 19
 
 COMM_BYTES = 64  # the kernel's TASK_COMM_LEN is 16
 
@@ -71,6 +74,18 @@ def command(pid: int) -> str:
     except OSError:
         return "?"
     return one_line(comm.removesuffix(b"\n"))[: LIMITS.command_characters] or "?"
+
+
+def is_root_without_ptrace() -> bool:
+    """True if we are root and may still not look into processes of others, as in many containers."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        with open(f"{DIRECTORY}/self/status", "rb") as file:
+            found = re.search(rb"^CapEff:\s*([0-9a-f]+)$", file.read(), re.MULTILINE)
+    except OSError:
+        return False
+    return found is not None and not int(found[1], 16) >> CAP_SYS_PTRACE & 1
 
 
 class Environments:

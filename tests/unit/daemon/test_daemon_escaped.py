@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from signal import SIGKILL, SIGTERM
 
@@ -14,6 +13,7 @@ from twisted.logger import LogLevel
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.spawnid import SpawnId
+from supervisortw.daemon import proc
 from supervisortw.daemon.departures import Departures
 from supervisortw.daemon.escaped import SURVIVES, EscapedProcesses
 from supervisortw.daemon.search import NO_PERMISSION, Found, Search
@@ -153,11 +153,11 @@ class TestFind:
         bench.clock.advance(0)
         assert told == [escaped(101)]
 
-    @pytest.mark.parametrize(("uid", "count"), [(0, 1), (1000, 0)])
+    @pytest.mark.parametrize(("lacks", "count"), [(True, 1), (False, 0)])
     def test_root_who_may_not_look_at_everybody_is_warned_once(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, uid: int, count: int
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, lacks: bool, count: int
     ) -> None:
-        monkeypatch.setattr(os, "geteuid", lambda: uid)
+        monkeypatch.setattr(proc, "is_root_without_ptrace", lambda: lacks)
         bench.hidden = 3
         with log_lines(LogLevel.warn) as lines:
             for _ in range(2):

@@ -110,6 +110,29 @@ class TestAlive:
         assert not proc.is_alive(12)
 
 
+class TestPtrace:
+    @pytest.mark.parametrize(
+        ("uid", "status", "lacks"),
+        [
+            (0, "Name:\tx\nCapEff:\t00000000a80425fb\nCapBnd:\t0\n", True),  # of many containers
+            (0, "Name:\tx\nCapEff:\t000001ffffffffff\nCapBnd:\t0\n", False),
+            (0, "Name:\tx\n", False),
+            (1000, "CapEff:\t0000000000000000\n", False),
+        ],
+    )
+    def test_root_may_lack_it(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch, uid: int, status: str, lacks: bool
+    ) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: uid)
+        (place / "self").mkdir()
+        (place / "self" / "status").write_text(status)
+        assert proc.is_root_without_ptrace() == lacks
+
+    def test_another_system(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        assert not proc.is_root_without_ptrace()
+
+
 class TestCommand:
     def test_it_is_printable(self, place: Path) -> None:
         add(place, 12, comm=b"ev\x1b[2Jil\xff\n")
