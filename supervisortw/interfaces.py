@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
 
 from supervisortw.core.environment import Login
 from supervisortw.core.model import Limit
+from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer
 
 Cancel = Callable[[], None]
@@ -84,8 +85,39 @@ class Spawner(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Escaped:
+    """A process that has left the session of the program that it came from.
+
+    ``command`` is its name as the kernel has it, printable, without arguments, which may be secret.
+    """
+
+    pid: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unended:
+    """An escaped process that is still there, and why, for people."""
+
+    escaped: Escaped
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What came of ending escaped processes: those that are gone, and those that are still there."""
+
+    ended: tuple[Escaped, ...] = ()
+    left: tuple[Unended, ...] = ()
+
+
 class Sessions(Protocol):
-    """The processes of a session, together: a child leads one, and may leave others behind in it."""
+    """The processes of a session, together: a child leads one, and may leave others behind in it.
+
+    A process that has left its session has escaped. It is known by the SpawnId in its environment,
+    and by its cgroup where the program has one.
+    """
 
     def signal(self, sid: int, number: int) -> None:
         """Send a signal to every process of session ``sid`` that is there."""
@@ -95,6 +127,20 @@ class Sessions(Protocol):
 
     def when_empty(self, sid: int, emptied: Callable[[], None]) -> Cancel:
         """Call ``emptied`` once, later, when no process of the session is left."""
+
+    def find_escaped(self, spawn: SpawnId, sid: int) -> Deferred[tuple[Escaped, ...]]:
+        """Look for what came from ``spawn`` or an earlier one of its program, outside session ``sid``.
+
+        ``sid`` 0 means that the program is down, and nothing is spared. Whoever was started by a
+        later spawn is not looked at. All who ask in the same turn share one search.
+        """
+
+    def end_escaped(self, spawn: SpawnId, sid: int, wait: float) -> Deferred[Ending]:
+        """Send SIGTERM to what `find_escaped` finds, and after ``wait`` seconds SIGKILL.
+
+        Fires when all of them are gone, or cannot be ended. A program that has a cgroup must not be
+        started before that.
+        """
 
 
 class Control(Protocol):

@@ -57,10 +57,14 @@ class Limits:
     # Processes.
     turn_seconds: float = 0.004  # of starting programs, before everybody else has their turn
     spawns_under_way: int = 32  # processes that are being made at once
-    processes_per_program: int = 10_000
     identity_seconds: float = 1.0  # for so long a user is not looked up again
     environment_file_bytes: int = 64 * 1024
     kill_repeat_seconds: float = 1.0
+    environ_bytes: int = 256 * 1024  # of another process's environment that are looked at
+    command_characters: int = 60  # of another process's name that are told
+    watched_at_once: int = 128  # processes of one session; others are seen when these are gone
+    escaped_kills: int = 5  # rounds of SIGKILL, then what is left of an escaped tree is told
+    cgroup_directories: int = 1000  # below the one of a program, that it made itself
     program_sockets: int = 1024  # a descriptor of the daemon each
 
     # What programs tell by sd_notify(3).

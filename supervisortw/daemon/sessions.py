@@ -2,8 +2,9 @@
 
 A session is named by the pid of its leader. The kernel does not hand that number out again while a
 process group or session still bears it, so a group that is seen non-empty can be signalled safely.
-Members are found by one walk through /proc for everybody who asked in the same reactor turn, in a
-thread. Where there is no /proc (macOS), the leader's process group stands for the session.
+Members are found by one walk over all processes for everybody who asked in the same reactor turn or
+during the walk before, in a thread. Where there is no /proc (macOS), the leader's process group
+stands for the session.
 """
 
 from __future__ import annotations
@@ -12,42 +13,51 @@ import errno
 import os
 import signal
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from supervisortw.core.spawnid import SpawnId
+from supervisortw.daemon import proc
+from supervisortw.daemon.cgroups import Cgroups
+from supervisortw.daemon.departures import Departures
+from supervisortw.daemon.escaped import EscapedProcesses
+from supervisortw.daemon.rounds import Rounds
+from supervisortw.daemon.search import search_in_thread
 from supervisortw.daemon.spawn import PidfdWatcher
-from supervisortw.interfaces import Cancel, Clock
+from supervisortw.daemon.turns import Turns
+from supervisortw.interfaces import Cancel, Clock, Ending, Escaped
 
 log = Logger(namespace="supervisor")
 
 Members = dict[int, list[int]]
 Finder = Callable[[Collection[int]], "Deferred[Members]"]
 
-# Where a process cannot be watched, it is looked at again after this long, while a stop goes on.
-LOOK_AGAIN_SECONDS = 0.2
-
 
 class PosixSessions:
     """Signals sessions, and tells when they are empty; see `Sessions` for the promise."""
 
-    def __init__(self, clock: Clock, find: Finder, watcher: PidfdWatcher | None) -> None:
-        self._clock = clock
+    def __init__(
+        self, clock: Clock, find: Finder, departures: Departures, escaped: EscapedProcesses
+    ) -> None:
         self._find = find
-        self._watcher = watcher
+        self._departures = departures
+        self._escaped = escaped
+        self._rounds = Rounds(clock, self._sweep)
+        self._turns = Turns(clock)
         self._to_signal: list[tuple[int, int]] = []
         self._waiting: dict[int, Callable[[], None]] = {}
         self._to_find: set[int] = set()
-        self._watched: dict[int, list[Cancel]] = {}
-        self._sweep_is_due = False
+        self._watched: dict[int, Cancel] = {}
 
     def signal(self, sid: int, number: int) -> None:
         """Signal the leader's process group at once, and other groups of the session soon after."""
         _signal_group(sid, number)
         self._to_signal.append((sid, number))
-        self._sweep_soon()
+        self._rounds.ask()
 
     def has_others(self, sid: int) -> bool:
         """True if the process group of ``sid`` is not empty; its leader must have been reaped."""
@@ -59,78 +69,72 @@ class PosixSessions:
         self._look_for(sid)
         return lambda: self._forget(sid)
 
+    def find_escaped(self, spawn: SpawnId, sid: int) -> Deferred[tuple[Escaped, ...]]:
+        """Look for what came from ``spawn`` or an earlier one, and is outside session ``sid``."""
+        return self._escaped.find(spawn, sid)
+
+    def end_escaped(self, spawn: SpawnId, sid: int, wait: float) -> Deferred[Ending]:
+        """End what `find_escaped` finds."""
+        return self._escaped.end(spawn, sid, wait)
+
     def _forget(self, sid: int) -> None:
         self._waiting.pop(sid, None)
         self._to_find.discard(sid)
-        for cancel in self._watched.pop(sid, ()):
-            cancel()
+        if sid in self._watched:
+            self._watched.pop(sid)()
 
     def _look_for(self, sid: int) -> None:
         self._watched.pop(sid, None)
         if sid in self._waiting:
             self._to_find.add(sid)
-            self._sweep_soon()
+            self._rounds.ask()
 
-    def _sweep_soon(self) -> None:
-        if not self._sweep_is_due:
-            self._sweep_is_due = True
-            self._clock.callLater(0, self._sweep)
-
-    def _sweep(self) -> None:
-        self._sweep_is_due = False
+    def _sweep(self) -> Deferred[None]:
         to_signal, self._to_signal = self._to_signal, []
         to_find, self._to_find = self._to_find, set()
         found = self._find({sid for sid, _ in to_signal} | to_find)
-        found.addCallback(self._found, to_signal, to_find)
-        found.addErrback(self._not_found, to_find)
+        swept = found.addCallback(self._found, to_signal, to_find)
+        return swept.addErrback(self._not_found, to_find)
 
     def _not_found(self, failure: Failure, to_find: set[int]) -> None:
         log.failure("cannot look for processes", failure)
-        for sid in to_find & self._waiting.keys():
-            self._watch_by_time(sid)
+        for sid in to_find & self._waiting.keys() - self._watched.keys():
+            self._watched[sid] = self._departures.look_again(partial(self._look_for, sid))
 
     def _found(self, members: Members, to_signal: list[tuple[int, int]], to_find: set[int]) -> None:
+        # In turns: there may be thousands to signal, and much may be done when a session is empty.
         for sid, number in to_signal:
             for pid in members.get(sid, ()):
                 if pid != sid:
-                    _signal_outside_group(pid, sid, number)
+                    self._turns.take(partial(_signal_outside_group, pid, sid, number))
         for sid in to_find:
-            if sid in self._waiting:
-                self._tell_or_watch(sid, members.get(sid, ()))
+            self._turns.take(partial(self._tell_or_watch, sid, members.get(sid, [])))
 
-    def _tell_or_watch(self, sid: int, members: Iterable[int]) -> None:
-        left = list(members)
-        if not left:
+    def _tell_or_watch(self, sid: int, members: Collection[int]) -> None:
+        if sid not in self._waiting:
+            return
+        if members:
+            self._watched[sid] = self._departures.when_gone(members, partial(self._look_for, sid))
+        else:
             emptied = self._waiting.pop(sid)
             emptied()
-        elif self._watcher is None:
-            self._watch_by_time(sid)
-        else:
-            self._watch_by_pidfd(sid, left, self._watcher)
 
-    def _watch_by_time(self, sid: int) -> None:
-        timer = self._clock.callLater(LOOK_AGAIN_SECONDS, self._look_for, sid)
-        self._watched[sid] = [timer.cancel]
 
-    def _watch_by_pidfd(self, sid: int, pids: list[int], watcher: PidfdWatcher) -> None:
-        left = set(pids)
+def posix_sessions(
+    clock: Clock,
+    in_thread: Callable[..., Any],
+    watcher: PidfdWatcher | None,
+    cgroups: Cgroups,
+    ours: Callable[[], Iterable[int]] = tuple,
+) -> PosixSessions:
+    """Return the sessions of this machine; walks are made by ``in_thread(function, *args)``.
 
-        def gone(pid: int) -> None:
-            left.discard(pid)
-            if not left:  # each of them may have made others meanwhile
-                self._look_for(sid)
-
-        cancels = self._watched[sid] = []
-        for pid in pids:
-            try:
-                cancels.append(watcher.watch(pid, lambda pid=pid: gone(pid)))  # type: ignore[misc]
-            except ProcessLookupError:
-                self._clock.callLater(0, gone, pid)
-            except OSError:  # no descriptors left
-                for cancel in cancels:
-                    cancel()
-                self._watch_by_time(sid)
-                return
+    ``ours`` tells the sessions of all programs that are up; searches for escaped processes leave them
+    out, which saves time and changes nothing else.
+    """
+    departures = Departures(clock, watcher)
+    escaped = EscapedProcesses(clock, search_in_thread(in_thread, cgroups, ours), departures)
+    return PosixSessions(clock, find_members(in_thread), departures, escaped)
 
 
 def _signal_group(sid: int, number: int) -> None:
@@ -168,43 +172,15 @@ def find_members(in_thread: Callable[..., Any]) -> Finder:
 
 
 def _members(sids: Collection[int]) -> Members:
-    """Return the living processes of each session, by one walk through /proc."""
+    """Return the living processes of each session, by one walk over all processes."""
     members: Members = {}
     try:
-        entries = os.listdir("/proc")
+        for pid, sid in proc.sessions():
+            if sid in sids and proc.is_alive(pid):
+                members.setdefault(sid, []).append(pid)
     except FileNotFoundError:
         return {sid: [sid] for sid in sids if _group_is_there(sid)}
-    for entry in entries:
-        if entry.isdigit():
-            stat = _stat(int(entry))
-            if stat is not None and stat.sid in sids and stat.alive:
-                members.setdefault(stat.sid, []).append(int(entry))
     return members
-
-
-class _Stat:
-    """The few fields of /proc/PID/stat that matter here."""
-
-    __slots__ = ("alive", "sid")
-
-    def __init__(self, text: bytes) -> None:
-        # The second field is the command in parentheses, and may hold anything.
-        fields = text[text.rindex(b")") + 2 :].split(None, 4)
-        self.alive = fields[0] not in (b"Z", b"X")
-        self.sid = int(fields[3])
-
-
-def _stat(pid: int) -> _Stat | None:
-    try:
-        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return _Stat(os.read(descriptor, 512))
-    except (OSError, ValueError, IndexError):
-        return None
-    finally:
-        os.close(descriptor)
 
 
 def _group_is_there(sid: int) -> bool:

@@ -6,9 +6,11 @@ import signal
 from collections.abc import Callable
 
 from fakes.spawner import FakeSpawner
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from supervisortw.interfaces import Cancel
+from supervisortw.core.spawnid import SpawnId
+from supervisortw.interfaces import Cancel, Ending, Escaped, Unended
 
 
 class FakeSessions:
@@ -16,7 +18,9 @@ class FakeSessions:
 
     ``others`` holds the sessions in which somebody besides the leader is. While ``obedient`` is
     true, a leader ends in the turn after SIGTERM; everybody ends in the turn after SIGKILL, unless
-    the session is in ``immortal``.
+    the session is in ``immortal``. ``escaped`` holds who has escaped from which program, by its full
+    name, and ``unendable`` why some of them cannot be ended, by pid; what is asked about them is
+    recorded in ``searches`` and ``endings`` and answered in the next turn.
     """
 
     def __init__(self, clock: Clock, spawner: FakeSpawner, *, obedient: bool = False) -> None:
@@ -24,6 +28,10 @@ class FakeSessions:
         self.signals: list[tuple[int, int]] = []
         self.others: set[int] = set()
         self.immortal: set[int] = set()
+        self.escaped: dict[str, tuple[Escaped, ...]] = {}
+        self.unendable: dict[int, str] = {}
+        self.searches: list[tuple[SpawnId, int]] = []
+        self.endings: list[tuple[SpawnId, int, float]] = []
         self._clock = clock
         self._spawner = spawner
         self._waiting: dict[int, Callable[[], None]] = {}
@@ -44,6 +52,30 @@ class FakeSessions:
         self._waiting[sid] = emptied
         self._look_soon(sid)
         return lambda: self._forget(sid)
+
+    def find_escaped(self, spawn: SpawnId, sid: int) -> Deferred[tuple[Escaped, ...]]:
+        self.searches.append((spawn, sid))
+        found: Deferred[tuple[Escaped, ...]] = Deferred()
+        self._clock.callLater(0, lambda: found.callback(self.escaped.get(spawn.name, ())))
+        return found
+
+    def end_escaped(self, spawn: SpawnId, sid: int, wait: float) -> Deferred[Ending]:
+        self.endings.append((spawn, sid, wait))
+        ended: Deferred[Ending] = Deferred()
+        self._clock.callLater(0, self._end_escaped, spawn.name, ended)
+        return ended
+
+    def _end_escaped(self, name: str, ended: Deferred[Ending]) -> None:
+        found = self.escaped.pop(name, ())
+        left = tuple(each for each in found if each.pid in self.unendable)
+        if left:
+            self.escaped[name] = left
+        ended.callback(
+            Ending(
+                ended=tuple(each for each in found if each not in left),
+                left=tuple(Unended(escaped=each, reason=self.unendable[each.pid]) for each in left),
+            )
+        )
 
     @property
     def waited_for(self) -> set[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from signal import SIGKILL, SIGTERM
 
 import pytest
@@ -13,14 +13,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
-from supervisortw.daemon.sessions import (
-    LOOK_AGAIN_SECONDS,
-    PosixSessions,
-    _members,
-    _Stat,
-    find_members,
-)
-from supervisortw.interfaces import Cancel
+from supervisortw.core.spawnid import SpawnId
+from supervisortw.daemon import proc
+from supervisortw.daemon.departures import LOOK_AGAIN_SECONDS, Departures
+from supervisortw.daemon.escaped import EscapedProcesses
+from supervisortw.daemon.search import Found, Search
+from supervisortw.daemon.sessions import PosixSessions, _members, find_members
+from supervisortw.interfaces import Cancel, Ending, Escaped
 
 
 class Kernel:
@@ -106,8 +105,15 @@ class Bench:
         self.asked: list[set[int]] = []
         self.answers: list[Deferred[dict[int, list[int]]]] = []
         self.emptied: list[int] = []
+        self.searches: list[Search] = []
         watcher = self.watcher if with_pidfds else None
-        self.sessions = PosixSessions(self.clock, self.find, watcher)  # type: ignore[arg-type]
+        departures = Departures(self.clock, watcher)  # type: ignore[arg-type]
+        escaped = EscapedProcesses(self.clock, self.search_all, departures)
+        self.sessions = PosixSessions(self.clock, self.find, departures, escaped)
+
+    def search_all(self, searches: Sequence[Search]) -> Deferred[list[Found]]:
+        self.searches += searches
+        return succeed([Found() for _ in searches])
 
     def find(self, sids: Collection[int]) -> Deferred[dict[int, list[int]]]:
         self.asked.append(set(sids))
@@ -177,6 +183,31 @@ class TestSignal:
         assert bench.asked == [{100, 200, 300, 400}]
         bench.turn()
         assert len(bench.asked) == 1
+
+    def test_those_who_ask_during_a_walk_share_the_next_one(
+        self, bench: Bench, kernel: Kernel
+    ) -> None:
+        first: Deferred[dict[int, list[int]]] = Deferred()
+        bench.answers.append(first)
+        for sid in (100, 200, 300):
+            bench.wait_for(sid)
+            bench.turn()
+        assert bench.asked == [{100}]
+        first.callback({})
+        bench.turn()
+        assert bench.asked == [{100}, {200, 300}]
+        assert bench.emptied == [100, 200, 300]
+
+    def test_a_walk_that_failed_keeps_nobody_waiting(self, bench: Bench, kernel: Kernel) -> None:
+        first: Deferred[dict[int, list[int]]] = Deferred()
+        bench.answers.append(first)
+        bench.sessions.signal(100, SIGTERM)
+        bench.turn()
+        bench.wait_for(200)
+        with log_lines(LogLevel.error):
+            first.errback(OSError(24, "Too many open files"))
+        bench.turn()
+        assert bench.emptied == [200]
 
     def test_what_may_not_be_signalled_is_logged(self, bench: Bench, kernel: Kernel) -> None:
         kernel.add(100, group=100)
@@ -254,6 +285,7 @@ class TestWhenEmpty:
     def test_nothing_polls_while_they_are_watched(self, bench: Bench, kernel: Kernel) -> None:
         kernel.add(101, group=100)
         bench.wait_for(100)
+        bench.turn()
         bench.turn()
         assert bench.clock.getDelayedCalls() == []
 
@@ -383,24 +415,24 @@ class TestFinding:
     def test_without_proc_the_group_stands_for_the_session(
         self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def listdir(path: str) -> list[str]:
-            raise FileNotFoundError(path)
-
-        monkeypatch.setattr(os, "listdir", listdir)
+        monkeypatch.setattr(proc, "DIRECTORY", "/nowhere")
         kernel.add(101, group=100)
         assert _members({100, 200}) == {100: [100]}
 
-    @pytest.mark.parametrize(
-        ("text", "alive", "sid"),
-        [
-            (b"12 (cat) S 1 12 34 0 -1 4194304", True, 34),
-            (b"12 (a) Z (b) R 1 12 34 0 -1 4194304", True, 34),
-            (b"12 () S 9) R 1 12 34 0 -1", True, 34),
-            (b"12 (line\nfeed) D 1 12 0 0 -1", True, 0),
-            (b"12 (cat) Z 1 12 34 0 -1", False, 34),
-            (b"12 (cat) X 1 12 34 0 -1", False, 34),
-        ],
-    )
-    def test_a_command_may_be_called_anything(self, text: bytes, alive: bool, sid: int) -> None:
-        stat = _Stat(text)
-        assert (stat.alive, stat.sid) == (alive, sid)
+
+class TestEscaped:
+    SPAWN = SpawnId(daemon="abc", name="web", number=3)
+
+    def test_they_are_looked_for_elsewhere(self, bench: Bench) -> None:
+        found: list[tuple[Escaped, ...]] = []
+        bench.sessions.find_escaped(self.SPAWN, 100).addCallback(found.append)
+        bench.turn()
+        assert found == [()]
+        assert bench.searches == [Search(spawn=self.SPAWN, sid=100)]
+
+    def test_they_are_ended_elsewhere(self, bench: Bench) -> None:
+        ended: list[Ending] = []
+        bench.sessions.end_escaped(self.SPAWN, 100, 5).addCallback(ended.append)
+        bench.turn()
+        assert ended == [Ending()]
+        assert [search.signal for search in bench.searches] == [SIGTERM]
