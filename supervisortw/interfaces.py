@@ -158,8 +158,12 @@ class Control(Protocol):
     async def start(self, names: Sequence[str]) -> list[Outcome]:
         """Start what is down and wait until each is up, or has failed."""
 
-    async def stop(self, names: Sequence[str]) -> list[Outcome]:
-        """Stop what is up and wait until all of its processes are gone."""
+    async def stop(self, names: Sequence[str], *, all_of_it: bool = False) -> list[Outcome]:
+        """Stop what is up and wait until all of its processes are gone.
+
+        The answer names processes that have left the session of their program; with ``all_of_it``
+        they are ended as well, also those of programs that are down already.
+        """
 
     async def restart(self, names: Sequence[str]) -> list[Outcome]:
         """Stop what is up, start all, and wait; one event in the daemon for each program."""

@@ -12,14 +12,18 @@ from supervisortw.core.status import Outcome
 from supervisortw.remote.connection import Session
 
 
+ALL_OF_IT = "--all-of-it"
+
+
 async def _start(desk: Desk, words: Sequence[str]) -> ExitCode:
     wanted = some(words, "start")
     return await desk.steer(lambda session: session.start(wanted))
 
 
 async def _stop(desk: Desk, words: Sequence[str]) -> ExitCode:
-    wanted = some(words, "stop")
-    return await desk.steer(lambda session: session.stop(wanted))
+    all_of_it = ALL_OF_IT in words
+    wanted = some([word for word in words if word != ALL_OF_IT], "stop")
+    return await desk.steer(lambda session: session.stop(wanted, all_of_it=all_of_it))
 
 
 async def _restart(desk: Desk, words: Sequence[str]) -> ExitCode:
@@ -98,13 +102,14 @@ COMMANDS = (
     ),
     Command(
         name="stop",
-        arguments="NAME ...|all|up|down",
+        arguments="[--all-of-it] NAME ...|all|up|down",
         summary="stop programs, and wait until they are gone",
         details=(
             "Every process in the session of the program is sent SIGTERM, and SIGKILL if it is "
             "still there after stop-wait-seconds. Answers once all of them are gone. Lower "
-            "priority numbers are stopped last. A stopped program stays down until somebody "
-            "starts it."
+            "priority numbers are stopped last, and dependants before what they depend on. A "
+            "stopped program stays down until somebody starts it. Processes that have left the "
+            "session are named; --all-of-it ends them as well."
         ),
         words=Words.PROGRAMS,
         run=_stop,

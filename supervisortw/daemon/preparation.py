@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
@@ -13,6 +12,7 @@ from twisted.logger import Logger
 from supervisortw.core.environment import build, inherited, withheld
 from supervisortw.core.model import Process, Settings, Stdin
 from supervisortw.core.notify import Notice
+from supervisortw.core.spawnid import VARIABLE, SpawnId
 from supervisortw.daemon.envfiles import read_all
 from supervisortw.daemon.identity import Identities
 from supervisortw.daemon.outputs import Outputs
@@ -22,7 +22,6 @@ from supervisortw.interfaces import Identity, SpawnRequest
 
 log = Logger(namespace="supervisor")
 
-SPAWN_ID = "SUPERVISOR_SPAWN_ID"
 MICROSECONDS = 1_000_000
 
 
@@ -60,7 +59,6 @@ class Preparation:
     """Makes the requests for new processes.
 
     ``settings`` are the daemon's as they are now. ``heard`` is told what a process says of itself.
-    ``token`` tells processes of this daemon from those of any other.
     """
 
     def __init__(
@@ -76,7 +74,6 @@ class Preparation:
         cgroups: ControlGroups,
         heard: Callable[[str, Notice], None],
     ) -> None:
-        self.token = secrets.token_hex(8)
         self._environment = environment
         self._settings = settings
         self._identities = identities
@@ -88,13 +85,12 @@ class Preparation:
         self._heard = heard
         self._inherited: dict[object, dict[str, str]] = {}
         self._withheld_told: set[str] = set()
-        self._spawns = 0
 
     @contextmanager
-    def process(self, process: Process) -> Iterator[SpawnRequest]:
+    def process(self, process: Process, spawn: SpawnId) -> Iterator[SpawnRequest]:
         """Make everything ready for the main process. Raises SpawnError."""
         identity = self._identities.of(process.user, process.unix_group)
-        environment = self._environment_of(process, identity)
+        environment = self._environment_of(process, identity) | {VARIABLE: str(spawn)}
         if process.notify:
             environment |= self._notify_variables(process, identity)
         listening = tuple((name, self._sockets.descriptor(name)) for name in process.sockets)
@@ -166,8 +162,6 @@ class Preparation:
         if process.program not in self._withheld_told:
             self._withheld_told.add(process.program)
             self._tell_what_is_withheld(process, environment)
-        self._spawns += 1
-        environment[SPAWN_ID] = f"{self.token}:{process.name}:{self._spawns}"
         return environment
 
     def _tell_what_is_withheld(self, process: Process, environment: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from twisted.internet.defer import Deferred
@@ -24,11 +24,12 @@ from supervisortw.core.model import Process, StopScope
 from supervisortw.core.notify import Notice
 from supervisortw.core.restart import Moment, is_expected, too_many_restarts
 from supervisortw.core.signals import signal_name
+from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import ALIVE, UNSETTLED, State
 from supervisortw.core.status import Outcome, ProgramStatus, Result
 from supervisortw.core.text import one_line, seconds
 from supervisortw.daemon.admission import Admission, Prospect
-from supervisortw.daemon.ended import Ended
+from supervisortw.daemon.ended import Ended, told_ending, told_escaped
 from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.stopcommand import StopCommand
 from supervisortw.errors import SpawnError
@@ -36,7 +37,7 @@ from supervisortw.interfaces import Clock, Sessions, Spawner, SpawnRequest, Time
 
 # Makes the request for the next process of a slot; what it opened for it is closed at the end of the
 # context, whether or not the process was made. Raises SpawnError.
-Prepare = Callable[[Process], AbstractContextManager[SpawnRequest]]
+Prepare = Callable[[Process, SpawnId], AbstractContextManager[SpawnRequest]]
 
 
 class ManagedProcess:
@@ -53,6 +54,7 @@ class ManagedProcess:
         stop_command: StopCommand,
         admission: Admission,
         bus: EventBus,
+        new_spawn_id: Callable[[str], SpawnId],
         random: Callable[[], float] = random.random,
     ) -> None:
         self.program = program
@@ -66,9 +68,12 @@ class ManagedProcess:
         self._stop_command = stop_command
         self._admission = admission
         self._bus = bus
+        self._new_spawn_id = new_spawn_id
         self._random = random
         self._transport: IProcessTransport | None = None
         self._sid = 0
+        self._spawn_id: SpawnId | None = None
+        self._ending_escaped = False
         self._started = 0.0
         self._since = clock.seconds()
         self._asked = False
@@ -150,6 +155,7 @@ class ManagedProcess:
 
     async def start(self) -> Outcome:
         """Have it up, and wait until it is, or has failed."""
+        await self._when(self._is_free)
         if self.life.state is State.RUNNING and not self.program.oneshot:
             return self._outcome(Result.ALREADY_UP, f"already up, pid {self.pid}")
         self.handle(lifeevents.StartAsked())
@@ -158,6 +164,7 @@ class ManagedProcess:
 
     async def restart(self) -> Outcome:
         """Have it up in a new process, and wait until it is, or has failed."""
+        await self._when(self._is_free)
         old = self.pid
         self.handle(lifeevents.RestartAsked())
         await self.settled()
@@ -166,14 +173,41 @@ class ManagedProcess:
 
     async def stop(self) -> Outcome:
         """Have it down, and wait until all of its processes are gone."""
-        if self.life.state not in ALIVE and not self.going_up:
-            self.handle(lifeevents.StopAsked())
-            return self._outcome(Result.ALREADY_DOWN, "already down")
+        was_down = self.life.state not in ALIVE and not self.going_up
         self.handle(lifeevents.StopAsked())
+        if was_down:
+            return self._outcome(Result.ALREADY_DOWN, "already down")
         await self.settled()
         if self.life.state in ALIVE or self.life.wanted:
             return self._outcome(Result.SUPERSEDED, "somebody else started it meanwhile")
         return self._outcome(Result.STOPPED, self._detail)
+
+    async def find_escaped(self) -> Sequence[str]:
+        """Return in words who has left its session and is still there. Raises LocalError."""
+        if self._spawn_id is None:
+            return ()
+        return told_escaped(await self._sessions.find_escaped(self._spawn_id, self._sid_now))
+
+    async def end_escaped(self) -> tuple[bool, Sequence[str]]:
+        """End who has left its session; return whether all are gone, and what came of it in words.
+
+        Raises LocalError.
+        """
+        if self._spawn_id is None:
+            return True, ()
+        steps = self.program.stop_steps
+        wait = steps[-1].wait if steps else 0.0
+        self._ending_escaped = True
+        try:
+            ending = await self._sessions.end_escaped(self._spawn_id, self._sid_now, wait)
+        finally:
+            self._ending_escaped = False
+            self.prospects_changed()
+        return not ending.left, told_ending(ending)
+
+    @property
+    def _sid_now(self) -> int:
+        return self._sid if self.life.state in ALIVE else 0
 
     def signal(self, number: int) -> Outcome:
         """Send a signal to the main process."""
@@ -205,6 +239,10 @@ class ManagedProcess:
         else:
             self._waiting.append((is_so, waiter))
         return waiter
+
+    def _is_free(self) -> bool:
+        """True unless what has escaped from it is being ended, which a new process could be taken for."""
+        return not self._ending_escaped
 
     def _is_settled(self) -> bool:
         state = self.life.state
@@ -368,7 +406,8 @@ class ManagedProcess:
         self._spawn_error = self._fault = self._said = ""
         protocol = _Protocol(self._exited)
         try:
-            with self._prepare(self.program) as request:
+            self._spawn_id = self._new_spawn_id(self.program.name)
+            with self._prepare(self.program, self._spawn_id) as request:
                 spawning = self._spawner.spawn(protocol, request)
         except SpawnError as error:
             self._not_spawned(Failure(error))

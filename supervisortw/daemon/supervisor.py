@@ -20,6 +20,7 @@ from supervisortw.core.order import with_dependencies
 from supervisortw.core.plan import Plan, ProgramStep, Step, plan
 from supervisortw.core.selection import unknown_name
 from supervisortw.core.signals import signal_number
+from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State
 from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer, Result
 from supervisortw.daemon.admission import Admission
@@ -38,7 +39,7 @@ from supervisortw.daemon.renewal import Renewal
 from supervisortw.daemon.roster import Roster
 from supervisortw.daemon.stdin import StdinPipes
 from supervisortw.daemon.stopcommand import StopCommand
-from supervisortw.errors import ConfigError, Refused
+from supervisortw.errors import ConfigError, LocalError, Refused
 from supervisortw.interfaces import Cancel, Clock, Sessions, Spawner
 
 log = Logger(namespace="supervisor")
@@ -52,7 +53,8 @@ class Surroundings:
 
     ``load`` reads the configuration file again; it raises ConfigError. ``apply`` applies the changed
     settings and sockets of the daemon itself and returns what the operator should know about it.
-    ``end`` is called with an exit code once everything has been stopped.
+    ``end`` is called with an exit code once everything has been stopped. ``token`` is a random number,
+    hexadecimal, that tells processes of this daemon from those of any other.
     """
 
     clock: Clock
@@ -71,6 +73,7 @@ class Surroundings:
     notes: Callable[[], Sequence[str]]
     end: Callable[[int], None]
     version: str
+    token: str
     random: Callable[[], float] = random.random
 
 
@@ -107,6 +110,7 @@ class Supervisor:
         self._born = around.clock.seconds()
         self._shutdown: Deferred[list[Outcome]] | None = None
         self._exit_code = 0
+        self._spawns = 0
         self._reloading = DeferredLock()
         around.bus.subscribe(self._state_changed)
         for process in self._renewal.layout(configuration).processes.values():
@@ -145,10 +149,14 @@ class Supervisor:
         outcomes = await _all([process.start() for process in processes])
         return _in_asked_order(chosen, outcomes) + unknown
 
-    async def stop(self, names: Sequence[str]) -> list[Outcome]:
+    async def stop(self, names: Sequence[str], *, all_of_it: bool = False) -> list[Outcome]:
         """Stop what is up in the reverse order: each wave when the one before is gone."""
         chosen, unknown = self.roster.select(names)
         outcomes = await self._stop_in_waves(chosen)
+        if all_of_it:
+            outcomes = await _all([self._end_escaped(outcome) for outcome in outcomes])
+        else:
+            outcomes = await _all([self._tell_escaped(outcome) for outcome in outcomes])
         return _in_asked_order(chosen, outcomes) + unknown
 
     async def restart(self, names: Sequence[str]) -> list[Outcome]:
@@ -225,8 +233,34 @@ class Supervisor:
             stop_command=self._stop_command,
             admission=self._admission,
             bus=self._around.bus,
+            new_spawn_id=self._new_spawn_id,
             random=self._around.random,
         )
+
+    def _new_spawn_id(self, name: str) -> SpawnId:
+        self._spawns += 1
+        return SpawnId(daemon=self._around.token, name=name, number=self._spawns)
+
+    async def _tell_escaped(self, outcome: Outcome) -> Outcome:
+        """Add to the answer to a stop who has left the session of the program."""
+        if outcome.result is not Result.STOPPED:
+            return outcome
+        try:
+            told = await self.roster[outcome.name].find_escaped()
+        except LocalError as error:
+            told = [str(error)]
+        return replace(outcome, text="; ".join([outcome.text, *told]))
+
+    async def _end_escaped(self, outcome: Outcome) -> Outcome:
+        """End who has left the session of a program that is down, and add it to the answer."""
+        if outcome.result not in {Result.STOPPED, Result.ALREADY_DOWN}:
+            return outcome
+        try:
+            all_gone, told = await self.roster[outcome.name].end_escaped()
+        except LocalError as error:
+            all_gone, told = False, [str(error)]
+        result = outcome.result if all_gone else Result.FAILED
+        return replace(outcome, result=result, text="; ".join([outcome.text, *told]))
 
     def _forget(self, name: str) -> None:
         self._around.stdin.close(name)

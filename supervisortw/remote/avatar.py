@@ -80,6 +80,7 @@ VERBS: dict[str, tuple[Check, ...]] = {
     "status": (names,),
     "start": (names,),
     "stop": (names,),
+    "stop_all_of_it": (names,),
     "restart": (names,),
     "scale": (text, number),
     "signal": (text, names),
@@ -172,6 +173,11 @@ class ControlAvatar:
         """Stop programs, and answer once all of their processes are gone."""
         self._log("stop", wanted)
         return await self._control.stop(wanted)
+
+    async def perspective_stop_all_of_it(self, wanted: list[str]) -> object:
+        """Stop programs, and end their processes that have left the session as well."""
+        self._log("stop --all-of-it", wanted)
+        return await self._control.stop(wanted, all_of_it=True)
 
     async def perspective_restart(self, wanted: list[str]) -> object:
         """Restart programs, and answer once each is up or has failed."""

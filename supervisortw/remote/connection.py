@@ -124,9 +124,9 @@ class Session:
         """Start what is down and wait."""
         return _outcomes(await self.call("start", list(names)))
 
-    async def stop(self, names: Sequence[str]) -> list[Outcome]:
+    async def stop(self, names: Sequence[str], *, all_of_it: bool = False) -> list[Outcome]:
         """Stop what is up and wait."""
-        return _outcomes(await self.call("stop", list(names)))
+        return _outcomes(await self.call("stop_all_of_it" if all_of_it else "stop", list(names)))
 
     async def restart(self, names: Sequence[str]) -> list[Outcome]:
         """Stop what is up, start all, and wait."""

@@ -14,6 +14,7 @@ from fakes.spawner import FakeSpawner
 from twisted.internet.task import Clock
 
 from supervisortw.core.model import Process
+from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State
 from supervisortw.core.status import Outcome
 from supervisortw.daemon.admission import Admission, Prospect
@@ -52,6 +53,7 @@ class Bench:
             sessions=self.sessions,
             prepare=self._prepare,
             bus=bus,
+            new_spawn_id=self._new_spawn_id,
             random=lambda: 0.5,
             stop_command=StopCommand(
                 self.clock, self.stop_spawner, self.sessions, self._prepare_stop_command
@@ -59,8 +61,11 @@ class Bench:
             admission=self.admission,
         )
 
+    def _new_spawn_id(self, name: str) -> SpawnId:
+        return SpawnId(daemon="abc", name=name, number=len(self.prepared) + 1)
+
     @contextmanager
-    def _prepare(self, program: Process) -> Iterator[SpawnRequest]:
+    def _prepare(self, program: Process, spawn: SpawnId) -> Iterator[SpawnRequest]:
         self.prepared.append(program)
         if self.not_prepared:
             raise self.not_prepared.pop(0)

@@ -102,8 +102,8 @@ class FakeControl:
         self._refuse_while_shutting_down()
         return await self._each(names, self._start)
 
-    async def stop(self, names: Sequence[str]) -> list[Outcome]:
-        self.asked.append(("stop", *names))
+    async def stop(self, names: Sequence[str], *, all_of_it: bool = False) -> list[Outcome]:
+        self.asked.append(("stop --all-of-it" if all_of_it else "stop", *names))
         return await self._each(names, self._stop)
 
     async def restart(self, names: Sequence[str]) -> list[Outcome]:

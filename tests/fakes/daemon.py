@@ -114,6 +114,7 @@ class FakeDaemon:
                 notes=lambda: self.notes,
                 end=self._end,
                 version="1.2.3",
+                token="0123456789abcdef",
                 random=lambda: 0.5,
             ),
         )

@@ -65,9 +65,9 @@ class FakeSession:
         if verb not in VERBS:
             raise AttributeError(verb)
 
-        async def ask(*arguments: object) -> Any:
+        async def ask(*arguments: object, **keywords: object) -> Any:
             self._look()
-            return await getattr(self.control, verb)(*arguments)
+            return await getattr(self.control, verb)(*arguments, **keywords)
 
         return ask
 
