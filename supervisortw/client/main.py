@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from supervisortw import __version__
+from supervisortw.absence import without_tls
 from supervisortw.client.command import Leave
 from supervisortw.client.commands import help_lines, run
 from supervisortw.client.desk import Desk
@@ -41,7 +42,8 @@ def main() -> int:
         return ExitCode.USAGE
     interactive = not options.command and sys.stdin.isatty() and sys.stdout.isatty()
     if interactive and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
-        from twisted.internet import asyncioreactor  # noqa: PLC0415  # see the top
+        with without_tls():
+            from twisted.internet import asyncioreactor  # noqa: PLC0415  # see the top
 
         asyncioreactor.install()
         from supervisortw.client.prompt import run_prompt  # noqa: PLC0415  # see the top
@@ -60,7 +62,8 @@ def main() -> int:
             prompt = f"{settings.prompt}> " if interactive else ""
             return await run_lines(desk, reactor, prompt, interrupts)
 
-    from twisted.internet import reactor  # noqa: PLC0415  # only an entry point names it
+    with without_tls():
+        from twisted.internet import reactor  # noqa: PLC0415  # only an entry point names it
 
     return _run(reactor, work, settings)
 

@@ -50,17 +50,18 @@ LAYERS = {
         others=(*TWISTED_LOOP, "twisted.spread", "twisted.cred", "twisted.python.failure"),
     ),
     "client": layer(
-        *("remote", "config", "core", "interfaces", "errors", VERSION),
+        *("absence", "remote", "config", "core", "interfaces", "errors", VERSION),
         others=("twisted.internet", "prompt_toolkit"),
     ),
     "tools": layer("config", "core", "errors", VERSION),
     # The entry points.
+    "absence": layer(),
     "options": layer(VERSION),
     "supervisord": layer("config", "core", "daemon", "errors", "options"),
-    "launch": layer("tap"),
+    "launch": layer("absence", "tap"),
     "tap": layer(
-        *("core", "errors", "interfaces", "auth", "config", "daemon", "remote", "options"),
-        VERSION,
+        *("absence", "core", "errors", "interfaces", "auth", "config", "daemon", "remote"),
+        *("options", VERSION),
         others=(*TWISTED_LOOP, "twisted.application", "twisted.python"),
     ),
 }
