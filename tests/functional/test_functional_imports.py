@@ -14,7 +14,7 @@ SLEEPER = """
     """
 
 # What Twisted would import for TLS, which nobody speaks here, and what brings it along.
-TLS = ("OpenSSL.crypto", "cryptography", "twisted.internet.endpoints")
+TLS = ("_ssl", "OpenSSL.crypto", "cryptography", "twisted.internet.endpoints")
 THE_PROMPT = ("prompt_toolkit", "twisted.internet.asyncioreactor", "supervisortw.client.prompt")
 
 

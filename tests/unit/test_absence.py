@@ -1,4 +1,4 @@
-"""Leaving pyOpenSSL out of a process, and having it after all; each in an interpreter of its own."""
+"""Leaving modules out of a process, and having them after all; each in an interpreter of its own."""
 
 from __future__ import annotations
 
@@ -57,5 +57,15 @@ def test_what_is_imported_already_stays() -> None:
         with without_tls():
             from twisted.protocols import tls
         assert sys.modules["OpenSSL"] is OpenSSL
+        """
+    )
+
+
+def test_a_client_brings_nothing_that_only_some_commands_need() -> None:
+    run(
+        """
+        import sys
+        import supervisortw.client.main
+        assert not {"ZConfig", "ssl", "prompt_toolkit"} & set(sys.modules)
         """
     )

@@ -105,6 +105,14 @@ def imported(node: ast.AST) -> Iterator[str]:
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def run_by_import(node: ast.AST) -> Iterator[ast.AST]:
+    """Return all that is not inside of a function."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield child
+            yield from run_by_import(child)
+
+
 def read(path: Path) -> Module:
     relative = path.relative_to(PACKAGE).with_suffix("")
     parts = [part for part in relative.parts if part != "__init__"]
@@ -114,7 +122,7 @@ def read(path: Path) -> Module:
         path=path,
         text=path.read_text(encoding="utf-8"),
         tree=tree,
-        at_the_top=frozenset(name for node in tree.body for name in imported(node)),
+        at_the_top=frozenset(name for node in run_by_import(tree) for name in imported(node)),
         anywhere=frozenset(name for node in ast.walk(tree) for name in imported(node)),
     )
 
