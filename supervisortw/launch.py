@@ -9,6 +9,9 @@ import sys
 
 if __name__ == "__main__":
     sys.path[:] = os.environ.pop("SUPERVISOR_PYTHON_PATH").split(os.pathsep)
-    from supervisortw.tap import main
+    from supervisortw.absence import without_tls
+
+    with without_tls():
+        from supervisortw.tap import main
 
     sys.exit(main(sys.argv[1:]))

@@ -25,6 +25,7 @@ from twisted.python import usage
 
 from supervisortw import __version__
 from supervisortw import options as command_line
+from supervisortw.absence import without_tls
 from supervisortw.config.loader import load_daemon
 from supervisortw.config.places import find
 from supervisortw.core.model import Configuration, Program, Settings
@@ -278,7 +279,8 @@ class TwistdService(DaemonService):
 
 def main(arguments: Sequence[str]) -> int:
     """Be the daemon that the holder has started; return the exit code."""
-    from twisted.internet import reactor  # noqa: PLC0415  # only an entry point names it
+    with without_tls():  # no listener speaks it yet
+        from twisted.internet import reactor  # noqa: PLC0415  # only an entry point names it
 
     link = HolderLink.inherited(os.environ)
     options = command_line.parse(arguments)

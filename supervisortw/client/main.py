@@ -12,21 +12,24 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from supervisortw import __version__
-from supervisortw.client.command import Leave
-from supervisortw.client.commands import help_lines, run
-from supervisortw.client.desk import Desk
-from supervisortw.client.exitcodes import ExitCode
-from supervisortw.client.interrupts import Interrupted, Interrupts
-from supervisortw.client.lines import run_lines
-from supervisortw.config.loader import load_client, parse_address
+from supervisortw.absence import without_tls
 from supervisortw.config.places import SOCKET_NAME, find, runtime_directory
+from supervisortw.config.typed import parse_address
 from supervisortw.core.model import Address, ClientSettings, UnixAddress
 from supervisortw.core.text import printable
 from supervisortw.errors import ConfigError, ConfigNotFound
-from supervisortw.remote.connection import Session, connect
+
+with without_tls():  # a control socket does not speak it
+    from twisted.internet.defer import Deferred
+
+    from supervisortw.client.command import Leave
+    from supervisortw.client.commands import help_lines, run
+    from supervisortw.client.desk import Desk
+    from supervisortw.client.exitcodes import ExitCode
+    from supervisortw.client.interrupts import Interrupted, Interrupts
+    from supervisortw.client.lines import run_lines
+    from supervisortw.remote.connection import Session, connect
 
 Work = Callable[[Desk, Interrupts], Coroutine[Deferred[Any], Any, ExitCode]]
 
@@ -41,7 +44,8 @@ def main() -> int:
         return ExitCode.USAGE
     interactive = not options.command and sys.stdin.isatty() and sys.stdout.isatty()
     if interactive and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
-        from twisted.internet import asyncioreactor  # noqa: PLC0415  # see the top
+        with without_tls():
+            from twisted.internet import asyncioreactor  # noqa: PLC0415  # see the top
 
         asyncioreactor.install()
         from supervisortw.client.prompt import run_prompt  # noqa: PLC0415  # see the top
@@ -60,7 +64,8 @@ def main() -> int:
             prompt = f"{settings.prompt}> " if interactive else ""
             return await run_lines(desk, reactor, prompt, interrupts)
 
-    from twisted.internet import reactor  # noqa: PLC0415  # only an entry point names it
+    with without_tls():
+        from twisted.internet import reactor  # noqa: PLC0415  # only an entry point names it
 
     return _run(reactor, work, settings)
 
@@ -106,6 +111,8 @@ def _settings(config: str | None, sockets: list[str] | None) -> ClientSettings:
         socket = UnixAddress(path=os.path.join(runtime_directory(), SOCKET_NAME))
         settings = ClientSettings(sockets=(socket,))
     else:
+        from supervisortw.config.loader import load_client  # noqa: PLC0415  # brings ZConfig
+
         settings = load_client(path)
     if sockets:
         addresses = tuple(parse_address(text) for text in sockets)

@@ -7,16 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
-from supervisortw.config.datatypes import address
-from supervisortw.config.paths import Directories, addresses
-from supervisortw.config.problems import COMMAND_LINE, Problems, TooManyProblems
+from supervisortw.config.paths import directories
+from supervisortw.config.problems import Problems, TooManyProblems
 from supervisortw.config.programs import programs
 from supervisortw.config.reading import Reading
 from supervisortw.config.records import client_settings, settings
 from supervisortw.config.section import Values
 from supervisortw.config.sockets import listening_sockets
-from supervisortw.config.wording import quoted
-from supervisortw.core.model import Address, ClientSettings, Configuration
+from supervisortw.core.model import ClientSettings, Configuration
 from supervisortw.errors import ConfigError, Problem
 
 Overrides = Mapping[str, Sequence[str]]
@@ -43,13 +41,13 @@ def load_daemon(
     reading = Reading("supervisord", overrides, problems)
 
     def build(values: Values) -> Configuration:
-        directories = _directories(source, uid)
-        own, claims = settings(values, directories, problems)
-        sockets = listening_sockets(values, directories, claims, problems)
+        places = directories(source, uid)
+        own, claims = settings(values, places, problems)
+        sockets = listening_sockets(values, places, claims, problems)
         return Configuration(
             source=source,
             settings=own,
-            programs=programs(values, own, directories, claims, problems),
+            programs=programs(values, own, places, claims, problems),
             sockets=sockets,
             files=tuple(reading.files),
             warnings=problems.warnings,
@@ -67,26 +65,9 @@ def load_client(path: str, overrides: Overrides = NO_OVERRIDES) -> ClientSetting
     reading = Reading("supervisorctl", overrides, Problems())
 
     def build(values: Values) -> ClientSettings:
-        return client_settings(values, _directories(source), reading.problems)
+        return client_settings(values, directories(source), reading.problems)
 
     return _load(reading, source, build)
-
-
-def parse_address(text: str) -> Address:
-    """Return the control socket that somebody typed, or raise ConfigError.
-
-    The forms are those of the key socket-name. A relative path starts at the working directory.
-    """
-    problems = Problems()
-    try:
-        given = [address(text)]
-    except ValueError as error:
-        problems.add(COMMAND_LINE, f"{quoted(text)} is no socket: {error}")
-        given = []
-    places = [COMMAND_LINE for _ in given]
-    found = addresses(given, places, _directories(os.sep), problems)
-    problems.raise_all()
-    return next(iter(found))
 
 
 def _load(reading: Reading, source: str, build: Callable[[Values], _Result]) -> _Result:
@@ -109,11 +90,3 @@ def _absolute(path: str) -> str:
     except OSError as error:
         reason = "a relative path, and the working directory is gone"
         raise ConfigError([Problem(path, None, reason)]) from error
-
-
-def _directories(source: str, uid: int | None = None) -> Directories:
-    try:
-        here = os.getcwd()
-    except OSError:  # it was removed; absolute paths need none
-        here = "/"
-    return Directories(file=os.path.dirname(source), command_line=here, uid=uid)

@@ -86,3 +86,12 @@ def check_socket_path(path: str, key: str, place: Place, problems: Problems) -> 
             f"the path of a UNIX socket has at most {LIMITS.socket_path_bytes} bytes;"
             f" {shown(path)} has {length}: choose a shorter one with {quoted(key)}",
         )
+
+
+def directories(source: str, uid: int | None = None) -> Directories:
+    """Return where the relative paths start of the file ``source``, and of its command line."""
+    try:
+        here = os.getcwd()
+    except OSError:  # it was removed; absolute paths need none
+        here = "/"
+    return Directories(file=os.path.dirname(source), command_line=here, uid=uid)

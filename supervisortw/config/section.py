@@ -1,16 +1,16 @@
 """One section while it is read, and what it says once it is closed.
 
 ZConfig's matchers convert values at the end of a section and stop at the first bad one, without its
-key. These look at each value when it comes, report what is wrong, and go on without it; what is left
-is then converted, and given its defaults, by ZConfig itself.
+key. These convert each value when it comes, report what is wrong, and go on without it. At the end of
+the section only the defaults are missing, which are the same for every section of a type.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ZConfig.info import ValueInfo
 from ZConfig.matcher import SchemaMatcher, SectionMatcher
 
 from supervisortw.config.problems import COMMAND_LINE, Place, Problems
@@ -113,7 +113,7 @@ class Section(SectionMatcher):  # type: ignore[misc]  # ZConfig has no annotatio
         if value is None:
             return
         try:
-            info.datatype(value)
+            converted = info.datatype(value)
         except ValueError as error:
             hint = "; a comment needs a line of its own" if " #" in value else ""
             told = "" if attribute in SECRET else f" {quoted(value)}"
@@ -121,7 +121,10 @@ class Section(SectionMatcher):  # type: ignore[misc]  # ZConfig has no annotatio
             self._problems.add(place, f"bad value{what}: {error}{hint}")
             return
         self.places.setdefault(attribute, []).append(place)
-        super().addValue(key, value, (place.line, None, place.file))
+        if info.ismulti():
+            self._values[attribute].append(converted)
+        else:
+            self._values[attribute] = converted
 
     def addSection(self, type_: str, name: str, value: Any) -> None:
         """Take a section that was closed. Its name may be that of a key, which ZConfig forbids."""
@@ -147,9 +150,12 @@ class Section(SectionMatcher):  # type: ignore[misc]  # ZConfig has no annotatio
             if not self._values[info.attribute]:
                 # The load has failed. The schema's example keeps the rest of the section alive, so
                 # that what else is wrong in it is found as well.
-                example = ValueInfo(info.example, (None, None, None))
+                example = info.datatype(info.example)
                 self._values[info.attribute] = [example] if info.ismulti() else example
-        return super().finish()
+        for attribute, default in _defaults(self.type).items():
+            if self._values[attribute] is None:
+                self._values[attribute] = default
+        return self.createValue()
 
     def _known(self, key: str, place: Place) -> Any:
         keys = key_infos(self.type)
@@ -263,9 +269,20 @@ class Values:
             yield from ((word, place) for word in words)
 
 
-def key_infos(type_: Any) -> dict[str, Any]:
+@functools.cache  # of the few types that the schemas have
+def key_infos(type_: Any) -> Mapping[str, Any]:
     """Return what the schema knows of each key of a section type."""
     return {key: info for key, info in type_ if not info.issection()}
+
+
+@functools.cache
+def _defaults(type_: Any) -> Mapping[str, Any]:
+    """Return the value of each key of a section type that has one where the key is left out.
+
+    A key that may be given several times has none in our schemas.
+    """
+    defaults = ((info, info.getdefault()) for info in key_infos(type_).values())
+    return {info.attribute: default.convert(info.datatype) for info, default in defaults if default}
 
 
 def section_info(type_: Any, name: str) -> Any:

@@ -13,7 +13,6 @@ The daemon sends lines over a socket whose number is in SUPERVISOR_HOLDER_FD::
     final CODE       I am about to exit on purpose, with CODE
 """
 
-import argparse
 import contextlib
 import os
 import select
@@ -28,11 +27,11 @@ MAX_LINE = 4096
 
 def main() -> int:
     """Start the daemon and hold it; return the exit code."""
-    options = parse_options()
+    status_fd, command = read_command_line(sys.argv[1:])
     with contextlib.suppress(OSError), open("/proc/self/comm", "w") as name:
         name.write("supervisor-hold")  # what ps and pgrep show
-    if options.status_fd is not None:
-        os.set_inheritable(options.status_fd, False)  # ours alone: its end tells that we are done
+    if status_fd is not None:
+        os.set_inheritable(status_fd, False)  # ours alone: its end tells that we are done
     wakeup_read, wakeup_write = os.pipe()
     for end in (wakeup_read, wakeup_write):
         os.set_blocking(end, False)
@@ -40,18 +39,21 @@ def main() -> int:
     for number in (*PASSED_ON, signal.SIGCHLD):
         signal.signal(number, lambda number, frame: None)
     ours, theirs = link()
-    daemon = start(options.command, theirs)
+    daemon = start(command, theirs)
     theirs.close()
-    return hold(daemon, ours, wakeup_read, options.status_fd)
+    return hold(daemon, ours, wakeup_read, status_fd)
 
 
-def parse_options() -> argparse.Namespace:
-    """Read the command line, which only supervisord writes."""
-    parser = argparse.ArgumentParser(prog="supervisord-holder")
-    parser.add_argument("--lock-fd", type=int, required=True, help="the locked file, kept open")
-    parser.add_argument("--status-fd", type=int, help="where to write 'ready', once")
-    parser.add_argument("command", nargs="+", help="the daemon")
-    return parser.parse_args()
+def read_command_line(words: list[str]) -> tuple[int | None, list[str]]:
+    """Return where to write 'ready', once, if anywhere, and the command of the daemon.
+
+    Only supervisord writes it: --lock-fd=N, the locked file, which is kept open and no more;
+    --status-fd=N; and behind -- the command. argparse would cost 1.3 MiB for as long as we live.
+    """
+    end = words.index("--")
+    options = dict(word.split("=", 1) for word in words[:end])
+    status_fd = options.get("--status-fd")
+    return None if status_fd is None else int(status_fd), words[end + 1 :]
 
 
 def link() -> tuple[socket.socket, socket.socket]:

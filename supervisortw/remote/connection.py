@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 from twisted.spread import pb
 
@@ -270,12 +269,27 @@ async def _open(reactor: Any, address: UnixAddress) -> LimitedBroker:
         trusted_uids=lambda: trusted_uids(address.path),
         where=address.path,
     )
-    endpoint = UNIXClientEndpoint(reactor, address.path, timeout=int(LIMITS.answer_seconds))
-    try:
-        await endpoint.connect(Factory.forProtocol(lambda: gate))
-    except ConnectError as error:
-        raise _why_not(error, address.path) from None
+    dialling = _Dialling(gate, address.path)
+    reactor.connectUNIX(address.path, dialling, timeout=int(LIMITS.answer_seconds))
     return await gate.opened
+
+
+class _Dialling(ClientFactory):
+    """Connects ``gate``. Twisted's endpoints do it too, and cost each command time to import them."""
+
+    noisy = False
+
+    def __init__(self, gate: ClientGate, path: str) -> None:
+        self._gate = gate
+        self._path = path
+
+    def buildProtocol(self, address: Any) -> ClientGate:
+        return self._gate
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        error = reason.value
+        assert isinstance(error, ConnectError), "the reactor promises one"
+        self._gate.not_connected(_why_not(error, self._path))
 
 
 def _client_broker(reactor: Any, address: UnixAddress) -> LimitedBroker:

@@ -358,6 +358,10 @@ class ClientGate(Protocol):
             what = "the connection was closed before it was of use"
             self.opened.errback(Unreachable(f"{self._where}: {what}"))
 
+    def not_connected(self, error: SupervisorError) -> None:
+        """Tell whoever waits that there is no connection to be had, because of ``error``."""
+        self._fail(error)
+
     def _answered(self, answer: list[bytes]) -> None:
         if answer == [ADMITTED]:
             self._hand_over()
@@ -395,7 +399,8 @@ class ClientGate(Protocol):
     def _fail(self, error: SupervisorError) -> None:
         if not self._over:
             self._settle()
-            self.transport.abortConnection()
+            if self.transport is not None:
+                self.transport.abortConnection()
             self.opened.errback(error)
 
     def _settle(self) -> None:

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from supervisortw.client.commands import run
 from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode
-from supervisortw.config.loader import parse_address
+from supervisortw.config.typed import parse_address
 
 
 class FakeDesk(Desk):

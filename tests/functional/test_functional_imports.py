@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from functional_daemon import Daemon, installed
 
@@ -11,6 +13,8 @@ SLEEPER = """
     </program>
     """
 
+# What Twisted would import for TLS, which nobody speaks here, and what brings it along.
+TLS = ("_ssl", "OpenSSL.crypto", "cryptography", "twisted.internet.endpoints")
 THE_PROMPT = ("prompt_toolkit", "twisted.internet.asyncioreactor", "supervisortw.client.prompt")
 
 
@@ -33,7 +37,16 @@ def test_commands_without_a_terminal_do_not_import_the_prompt(
     words = ["-s", str(daemon.socket), *([] if lines else ["status"])]
     imported = _imported(daemon, "supervisorctl", *words, input=lines)
     assert "twisted.spread.pb" in imported
-    assert not imported & set(THE_PROMPT)
+    assert not imported & {*THE_PROMPT, *TLS}
+
+
+@pytest.mark.needs_linux
+def test_a_daemon_without_tls_does_not_carry_it(daemon: Daemon) -> None:
+    daemon.write(SLEEPER)
+    daemon.start()
+    mapped = Path(f"/proc/{daemon.pid}/maps").read_text(encoding="utf-8")
+    assert "/libc" in mapped
+    assert "cryptography" not in mapped
 
 
 def test_a_check_starts_no_reactor(daemon: Daemon) -> None:

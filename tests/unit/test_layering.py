@@ -52,17 +52,18 @@ LAYERS = {
         others=(*TWISTED_LOOP, "twisted.spread", "twisted.cred", "twisted.python.failure"),
     ),
     "client": layer(
-        *("remote", "config", "core", "interfaces", "errors", VERSION),
+        *("absence", "remote", "config", "core", "interfaces", "errors", VERSION),
         others=("twisted.internet", "prompt_toolkit"),
     ),
     "tools": layer("config", "core", "errors", VERSION),
     # The entry points.
+    "absence": layer(),
     "options": layer(VERSION),
     "supervisord": layer("config", "core", "daemon", "errors", "options"),
-    "launch": layer("tap"),
+    "launch": layer("absence", "tap"),
     "tap": layer(
-        *("core", "errors", "interfaces", "auth", "config", "daemon", "remote", "options"),
-        VERSION,
+        *("absence", "core", "errors", "interfaces", "auth", "config", "daemon", "remote"),
+        *("options", VERSION),
         others=(*TWISTED_LOOP, "twisted.application", "twisted.python"),
     ),
 }
@@ -106,6 +107,14 @@ def imported(node: ast.AST) -> Iterator[str]:
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def run_by_import(node: ast.AST) -> Iterator[ast.AST]:
+    """Return all that is not inside of a function."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield child
+            yield from run_by_import(child)
+
+
 def read(path: Path) -> Module:
     relative = path.relative_to(PACKAGE).with_suffix("")
     parts = [part for part in relative.parts if part != "__init__"]
@@ -115,7 +124,7 @@ def read(path: Path) -> Module:
         path=path,
         text=path.read_text(encoding="utf-8"),
         tree=tree,
-        at_the_top=frozenset(name for node in tree.body for name in imported(node)),
+        at_the_top=frozenset(name for node in run_by_import(tree) for name in imported(node)),
         anywhere=frozenset(name for node in ast.walk(tree) for name in imported(node)),
     )
 

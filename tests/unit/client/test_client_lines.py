@@ -17,7 +17,7 @@ from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode, code_of
 from supervisortw.client.interrupts import Interrupted, Interrupts
 from supervisortw.client.lines import run_line, run_lines
-from supervisortw.config.loader import parse_address
+from supervisortw.config.typed import parse_address
 from supervisortw.errors import (
     AlreadyRunning,
     AuthError,

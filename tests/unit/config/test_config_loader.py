@@ -10,7 +10,8 @@ import pytest
 from config_fixture_types import Complain, Load, Write
 
 from supervisortw.config import places
-from supervisortw.config.loader import load_client, load_daemon, parse_address
+from supervisortw.config.loader import load_client, load_daemon
+from supervisortw.config.typed import parse_address
 from supervisortw.core.model import (
     DISCARD,
     AutoRestart,

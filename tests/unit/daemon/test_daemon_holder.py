@@ -290,12 +290,11 @@ class TestTellReady:
             os.fstat(write)
 
 
-def test_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ["holder", "--lock-fd=3", "--status-fd=4", "--", "python", "-I", "launch.py", "-n"]
-    monkeypatch.setattr("sys.argv", arguments)
-    options = holder.parse_options()
-    assert (options.lock_fd, options.status_fd) == (3, 4)
-    assert options.command == ["python", "-I", "launch.py", "-n"]
+@pytest.mark.parametrize(("options", "status_fd"), [(["--status-fd=4"], 4), ([], None)])
+def test_the_command_line(options: list[str], status_fd: int | None) -> None:
+    command = ["python", "-I", "launch.py", "-s=x", "--", "-n"]
+    read = holder.read_command_line(["--lock-fd=3", *options, "--", *command])
+    assert read == (status_fd, command)
 
 
 class TestLink:

@@ -126,3 +126,13 @@ def test_a_client_can_give_up() -> None:
     assert early.transport.aborted
     assert early.transport.value() == b""
     early.says(CancelledError)
+
+
+def test_no_connection_is_told_to_whoever_still_waits() -> None:
+    client = Client(connect=False)
+    client.gate.not_connected(Unreachable("nobody listens"))
+    assert client.says(Unreachable) == "nobody listens"
+    early = Client(connect=False)
+    early.gate.opened.cancel()
+    early.gate.not_connected(Unreachable("nobody listens"))
+    early.says(CancelledError)
