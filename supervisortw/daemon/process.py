@@ -17,19 +17,20 @@ from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from supervisortw.core import lifecycle, lifeevents
+from supervisortw.core import lifecycle, lifeevents, telling
+from supervisortw.core.ended import Ended
 from supervisortw.core.lifecycle import Life
 from supervisortw.core.lifeevents import Effect, Event
 from supervisortw.core.model import Process, StopScope
 from supervisortw.core.notify import Notice
-from supervisortw.core.restart import Moment, is_expected, too_many_restarts
+from supervisortw.core.restart import Moment, is_expected
 from supervisortw.core.signals import signal_name
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import ALIVE, UNSETTLED, State
 from supervisortw.core.status import Outcome, ProgramStatus, Result
-from supervisortw.core.text import one_line, seconds
+from supervisortw.core.text import one_line
 from supervisortw.daemon.admission import Admission, Prospect
-from supervisortw.daemon.ended import Ended, told_ending, told_escaped
+from supervisortw.daemon.ended import ended_by, told_ending, told_escaped
 from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.stopcommand import StopCommand
 from supervisortw.errors import SpawnError
@@ -303,6 +304,16 @@ class ManagedProcess:
                 self._publish()
             self._admission.moved(self)
 
+    def _tell(self, before: State) -> str:
+        history = telling.History(
+            before=before,
+            last=self.last,
+            alive=self.up,
+            spawn_error=self._spawn_error,
+            fault=self._fault,
+        )
+        return telling.detail(self.program, self.life, history)
+
     def _is_passing(self) -> bool:
         """True in a state that is over in a moment: it only leads from one to the next."""
         state = self.life.state
@@ -330,9 +341,9 @@ class ManagedProcess:
             self._asked = False
         elif isinstance(event, lifeevents.TimedOut) and self.life.state is State.STOPPING:
             if before is State.STARTING:
-                self._fault = f"not ready after {seconds(event.uptime)}"
+                self._fault = telling.not_ready(event.uptime)
             elif before is State.RUNNING:
-                self._fault = f"silent for {seconds(self.program.watchdog_seconds)} (watchdog)"
+                self._fault = telling.silent(self.program)
 
     def _carry_out(self, effect: Effect) -> None:
         if isinstance(effect, lifeevents.Await):
@@ -431,7 +442,7 @@ class ManagedProcess:
 
     def _exited(self, reason: BaseException) -> None:
         uptime = self._uptime()
-        self.last = Ended.told_by(reason, uptime)
+        self.last = ended_by(reason, uptime)
         self._transport = None
         self.pid = 0
         # A stop is over when the whole session is empty; otherwise only the group has to be, which
@@ -465,37 +476,6 @@ class ManagedProcess:
         if notice.trigger and self.life.state is State.RUNNING and self._timer is not None:
             self._cancel_timer()  # of the watchdog
             self._timed_out()
-
-    # In words.
-
-    def _tell(self, before: State) -> str:
-        """Return why it is in the state that it is in now, as the end of a sentence."""
-        state = self.life.state
-        last = str(self.last) if self.last else "not started"
-        if state is State.BACKOFF:
-            again = f"next try in {round(self.life.delay, 1):g} s"
-            return f"{self._spawn_error or self._fault or last + ', too quickly'}; {again}"
-        if state is State.FATAL:
-            if self._spawn_error:
-                return self._spawn_error
-            return f"given up after {self._too_many()}; {self._fault or last}"
-        if state is State.STOPPED:
-            never_up = {State.BACKOFF, State.WAITING}
-            return "stopped" if before in never_up else f"stopped; {last}"
-        if state is State.STOPPING:
-            if not self.pid:
-                return f"{last}; ending what it left behind"
-            return f"{self._fault}; ending it" if self._fault else "waiting for it to end"
-        return last if state is State.EXITED else ""
-
-    def _too_many(self) -> str:
-        tally = self.life.tally
-        if too_many_restarts(self.program, tally):
-            return (
-                f"{self.program.restart_limit} restarts in {seconds(self.program.restart_period)}"
-            )
-        count = tally.quick_deaths
-        return "1 quick death" if count == 1 else f"{count} quick deaths"
 
 
 class _Protocol(ProcessProtocol):

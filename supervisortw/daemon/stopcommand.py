@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from supervisortw.core.model import Process
-from supervisortw.daemon.ended import Ended
+from supervisortw.daemon.ended import ended_by
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import Clock, Sessions, Spawner, SpawnRequest
 
@@ -43,7 +43,7 @@ class StopCommand:
         name = program.name
 
         def over(reason: BaseException) -> None:
-            end = Ended.told_by(reason, self._clock.seconds() - began)
+            end = ended_by(reason, self._clock.seconds() - began)
             if end.code != 0:
                 log.warn("{name}: its stop-command {end}", name=name, end=end)
             ended(end.code == 0)
