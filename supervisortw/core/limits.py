@@ -55,6 +55,9 @@ class Limits:
     # Processes.
     turn_seconds: float = 0.004  # of starting programs, before everybody else has their turn
     environment_file_bytes: int = 64 * 1024
+    spawn_request_bytes: int = 128 * 1024  # command and environment, where the daemon cannot exec
+    spawn_sockets: int = 240  # of one program; the kernel passes 253 descriptors at once
+    spawns_waiting: int = 4096  # for the forker, each with one to three descriptors
     kill_repeat_seconds: float = 1.0
 
     # Configuration files.

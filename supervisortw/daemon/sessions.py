@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from supervisortw.daemon.spawn import PidfdWatcher
+from supervisortw.daemon.exits import PidfdWatcher
 from supervisortw.interfaces import Cancel, Clock
 
 log = Logger(namespace="supervisor")

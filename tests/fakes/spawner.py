@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
 from twisted.python.failure import Failure
@@ -58,8 +59,9 @@ class FakeTransport:
 class FakeSpawner:
     """Records what it was asked to start; the test says when and how it ends.
 
-    ``failures`` are raised by the next spawns, one each; ``broken`` maps the first word of a command
-    to a reason for which it can never be started.
+    ``failures`` come of the next spawns, one each; ``broken`` maps the first word of a command to a
+    reason for which it can never be started. While ``hold`` is true, spawns wait for `release` or
+    `refuse`.
     """
 
     def __init__(self) -> None:
@@ -68,14 +70,43 @@ class FakeSpawner:
         self.failures: list[SpawnError] = []
         self.broken: dict[str, str] = {}
         self.most_alive = 0
+        self.hold = False
+        self.held: list[tuple[Deferred[IProcessTransport], IProcessProtocol]] = []
         self._last_pid = 100
 
-    def spawn(self, protocol: IProcessProtocol, request: SpawnRequest) -> FakeTransport:
+    def spawn(
+        self, protocol: IProcessProtocol, request: SpawnRequest
+    ) -> Deferred[IProcessTransport]:
         self.requests.append(request)
         if self.failures:
-            raise self.failures.pop(0)
+            return fail(self.failures.pop(0))
         if request.command[0] in self.broken:
-            raise SpawnError(self.broken[request.command[0]], permanent=True)
+            return fail(SpawnError(self.broken[request.command[0]], permanent=True))
+        if not self.hold:
+            return succeed(self._run(protocol))
+        waiting: Deferred[IProcessTransport] = Deferred(self._forget)
+        self.held.append((waiting, protocol))
+        return waiting
+
+    def release(self, index: int = 0) -> int:
+        """Let one of the spawns that are held succeed; return the pid."""
+        waiting, protocol = self.held.pop(index)
+        transport = self._run(protocol)
+        pid = self._last_pid
+        waiting.callback(transport)
+        return pid
+
+    def refuse(self, reason: str | SpawnError, index: int = 0) -> None:
+        """Let one of the spawns that are held fail; a mere reason is one that stays."""
+        waiting, _ = self.held.pop(index)
+        if isinstance(reason, str):
+            reason = SpawnError(reason, permanent=True)
+        waiting.errback(reason)
+
+    def _forget(self, cancelled: Deferred[IProcessTransport]) -> None:
+        self.held = [each for each in self.held if each[0] is not cancelled]
+
+    def _run(self, protocol: IProcessProtocol) -> FakeTransport:
         self._last_pid += 1
         transport = FakeTransport(self._last_pid, protocol)
         self.alive[self._last_pid] = transport

@@ -10,8 +10,8 @@ import pytest_twisted
 from twisted.internet import reactor, threads
 from twisted.internet.defer import Deferred
 
+from supervisortw.daemon.exits import PidfdWatcher
 from supervisortw.daemon.sessions import PosixSessions, find_members
-from supervisortw.daemon.spawn import PidfdWatcher
 
 pytestmark = pytest.mark.needs_linux
 
