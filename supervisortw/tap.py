@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import sys
 import time
@@ -28,13 +29,19 @@ from supervisortw import options as command_line
 from supervisortw.absence import without_tls
 from supervisortw.config.loader import load_daemon
 from supervisortw.config.places import find
-from supervisortw.core.model import Configuration, Program, Settings
+from supervisortw.core.descriptors import needed
+from supervisortw.core.model import Configuration, Process, Settings
+from supervisortw.core.plan import Layout
 from supervisortw.core.text import printable
+from supervisortw.daemon.cgroups import Cgroups
 from supervisortw.daemon.events import EventBus, StateChanged
+from supervisortw.daemon.exits import PidfdWatcher, exit_watcher
+from supervisortw.daemon.filelimits import FileLimit
 from supervisortw.daemon.link import HolderLink
 from supervisortw.daemon.listeners import Listeners
 from supervisortw.daemon.logbook import LogBook
 from supervisortw.daemon.logfiles import open_daemon_log, open_program_log
+from supervisortw.daemon.notify import NotifySockets, notify_directory
 from supervisortw.daemon.output import LogFile, Output, PassedOn, output_for
 from supervisortw.daemon.places import (
     PidFile,
@@ -43,8 +50,10 @@ from supervisortw.daemon.places import (
     refuse_unsafe_files,
     write_lock_pid,
 )
-from supervisortw.daemon.sessions import PosixSessions, find_members
-from supervisortw.daemon.spawn import PidfdWatcher, PosixSpawner, exit_watcher
+from supervisortw.daemon.sessions import posix_sessions
+from supervisortw.daemon.sockets import ProgramSockets
+from supervisortw.daemon.spawn import PosixSpawner
+from supervisortw.daemon.stdin import StdinPipes
 from supervisortw.daemon.supervisor import Supervisor, Surroundings
 from supervisortw.errors import ConfigError, LocalError, Refused
 from supervisortw.remote.realm import control_portal
@@ -73,28 +82,43 @@ class DaemonService(Service):
         self._reactor = reactor
         self._logbook = logbook
         self._opened = False
+        self._exit_code = 0
+        self._room_note: str | None = None
+        self._file_limit = FileLimit()
+        self.sockets = ProgramSockets(configuration.sockets, reactor)
+        self._notices = NotifySockets(self._notify_directory, reactor)
         watcher = exit_watcher(reactor)
+        token = secrets.token_hex(8)
+        cgroups = Cgroups.find(token)
         bus = EventBus()
         bus.subscribe(_log_change)
         self.supervisor = Supervisor(
             configuration,
             Surroundings(
                 clock=reactor,
-                spawner=PosixSpawner(watcher),
-                sessions=PosixSessions(
+                spawner=PosixSpawner(reactor, watcher, self._file_limit),
+                sessions=posix_sessions(
                     reactor,
-                    find_members(self._in_thread),
+                    self._in_thread,
                     watcher if isinstance(watcher, PidfdWatcher) else None,
+                    cgroups,
+                    lambda: self.supervisor.roster.pids(),  # noqa: PLW0108  # which is being made here
                 ),
                 bus=bus,
                 environment=dict(os.environ),
                 output_for=self._output_for,
                 daemon_log=logbook.target if logbook else _twistd_log(),
+                stdin=StdinPipes(reactor),
+                sockets=self.sockets,
+                notices=self._notices,
+                cgroups=cgroups,
                 load=lambda: self._in_thread(load),
                 apply=self._apply,
                 notes=self.notes,
+                make_room=self._make_room,
                 end=self._end,
                 version=__version__,
+                token=token,
             ),
         )
         self._factory = ControlFactory(control_portal(self.supervisor), reactor)
@@ -105,6 +129,13 @@ class DaemonService(Service):
         if not self._opened:
             self._opened = True
             self.listeners.open(self.supervisor.configuration.settings)
+            for note in self.sockets.open_all():
+                log.error("{note}", note=note)
+
+    @property
+    def refused(self) -> bool:
+        """True if something that the settings ask for is not listened on."""
+        return self.listeners.refused or bool(self.sockets.notes())
 
     def startService(self) -> None:
         """Start the programs as soon as the reactor runs."""
@@ -114,7 +145,7 @@ class DaemonService(Service):
 
     def _boot(self) -> None:
         self._on_signal(signal.SIGHUP, self._reload)
-        self._on_signal(signal.SIGUSR2, self.supervisor.reopen_logs)
+        self._on_signal(signal.SIGUSR2, self.supervisor.outputs.reopen)
         self.listeners.watch(self.supervisor.configuration.settings)
         self.supervisor.boot()
 
@@ -125,6 +156,8 @@ class DaemonService(Service):
 
     async def _stop(self) -> None:
         await self.supervisor.shutdown()
+        self.sockets.close()
+        self._notices.close_all()
         await self.listeners.close()
         self._factory.close_sessions()
 
@@ -139,7 +172,13 @@ class DaemonService(Service):
         else:
             log.info("already shutting down")
 
-    def _end(self) -> None:
+    @property
+    def exit_code(self) -> int:
+        """What the daemon exits with: the code of an essential program that has ended, or 0."""
+        return self._exit_code
+
+    def _end(self, code: int = 0) -> None:
+        self._exit_code = self._exit_code or code
         with contextlib.suppress(ReactorNotRunning):  # it is stopping already
             self._reactor.stop()
 
@@ -154,18 +193,31 @@ class DaemonService(Service):
         pool = self._reactor.getThreadPool()
         return deferToThreadPool(self._reactor, pool, function, *arguments)
 
-    def _output_for(self, program: Program) -> Output:
-        def open_file(path: str) -> int:
-            return open_program_log(program, path)
+    def _output_for(self, process: Process, path: str) -> Output:
+        return output_for(path, lambda path: open_program_log(process, path), self._reactor)
 
-        return output_for(program.logfile, open_file, self._reactor)
+    def _notify_directory(self) -> str:
+        return notify_directory(self.supervisor.configuration.settings.state_directory)
+
+    def _make_room(self, layout: Layout) -> None:
+        """Be allowed to have as many files open as all this needs."""
+        files = needed(layout.processes.values(), len(layout.sockets))
+        note = self._file_limit.raise_to(files)
+        if note is not None and note != self._room_note:
+            log.error("{note}", note=note)
+        self._room_note = note
 
     def notes(self) -> list[str]:
         """Return what an operator should know about the daemon."""
-        return self.listeners.notes()
+        room = [] if self._room_note is None else [self._room_note]
+        return [*self.listeners.notes(), *self.sockets.notes(), *room]
 
     def _apply(self, old: Configuration, new: Configuration) -> Deferred[Sequence[str]]:
-        return ensureDeferred(self._apply_settings(old.settings, new.settings))
+        return ensureDeferred(self._apply_all(old, new))
+
+    async def _apply_all(self, old: Configuration, new: Configuration) -> Sequence[str]:
+        remarks = await self._apply_settings(old.settings, new.settings)
+        return [*remarks, *await self.sockets.apply(new.sockets)]
 
     async def _apply_settings(self, old: Settings, new: Settings) -> Sequence[str]:
         remarks = []
@@ -320,15 +372,16 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
     service = DaemonService(configuration, load, reactor, logbook)
     try:
         service.privilegedStartService()
-        if service.listeners.refused and options.strict:
-            notes = service.listeners.notes()
+        if service.refused and options.strict:
+            notes = service.notes()
             raise LocalError("\n".join(["nothing was started (--strict):", *notes]))
     except LocalError:
         service.listeners.discard()
+        service.sockets.close()
         raise
     pidfile.write()
     log.info("supervisord {version} started, pid {pid}", version=__version__, pid=os.getpid())
-    print(printable(report(configuration, service.listeners.notes())), flush=True)
+    print(printable(report(configuration, service.notes())), flush=True)
     if link is not None:
         link.ready()
     if not foreground:
@@ -339,7 +392,7 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
     reactor.run()
     pidfile.remove()
     log.info("supervisord ended")
-    return 0
+    return service.exit_code
 
 
 def report(configuration: Configuration, notes: Sequence[str]) -> str:

@@ -11,7 +11,6 @@ from supervisortw.client.render import reload_lines
 from supervisortw.core.status import Outcome
 from supervisortw.remote.connection import Session
 
-
 ALL_OF_IT = "--all-of-it"
 
 

@@ -59,6 +59,9 @@ class Limits:
     spawns_under_way: int = 32  # processes that are being made at once
     identity_seconds: float = 1.0  # for so long a user is not looked up again
     environment_file_bytes: int = 64 * 1024
+    spawn_request_bytes: int = 128 * 1024  # command and environment, where the daemon cannot exec
+    spawn_sockets: int = 240  # of one program; the kernel passes 253 descriptors at once
+    spawns_waiting: int = 4096  # for the forker, each with one to three descriptors
     kill_repeat_seconds: float = 1.0
     environ_bytes: int = 256 * 1024  # of another process's environment that are looked at
     command_characters: int = 60  # of another process's name that are told

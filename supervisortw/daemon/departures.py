@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.daemon.spawn import PidfdWatcher
+from supervisortw.daemon.exits import PidfdWatcher
 from supervisortw.interfaces import Cancel, Clock
 
 # Where a process cannot be watched, it is looked at again after this long, while a stop goes on.

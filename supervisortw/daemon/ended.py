@@ -10,7 +10,6 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from supervisortw.core.ended import Ended
 from supervisortw.interfaces import Ending, Escaped
 
-
 NAMED = 5  # of processes that have escaped; the rest is counted
 
 

@@ -51,7 +51,7 @@ class ControlGroups(Protocol):
     def directory_for(self, name: str) -> str:
         """Return the directory of the group for the process ``name``. Raises SpawnError."""
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str) -> object:
         """Remove the group of a process, if it has one and nobody is in it."""
 
 

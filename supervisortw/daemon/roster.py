@@ -57,6 +57,10 @@ class Roster:
         """Return the record of every process by its name."""
         return {name: process.program for name, process in self._processes.items()}
 
+    def pids(self) -> list[int]:
+        """Return the pid of every process that is up; each leads a session of its own."""
+        return [process.pid for process in self._processes.values() if process.pid]
+
     def of_program(self, name: str) -> Sequence[ManagedProcess]:
         """Return the processes of a program."""
         return list(self._by_program.get(name, {}).values())

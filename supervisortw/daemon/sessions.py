@@ -25,9 +25,9 @@ from supervisortw.daemon import proc
 from supervisortw.daemon.cgroups import Cgroups
 from supervisortw.daemon.departures import Departures
 from supervisortw.daemon.escaped import EscapedProcesses
+from supervisortw.daemon.exits import PidfdWatcher
 from supervisortw.daemon.rounds import Rounds
 from supervisortw.daemon.search import search_in_thread
-from supervisortw.daemon.spawn import PidfdWatcher
 from supervisortw.daemon.turns import Turns
 from supervisortw.interfaces import Cancel, Clock, Ending, Escaped
 

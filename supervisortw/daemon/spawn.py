@@ -1,299 +1,199 @@
-"""Starting processes, and learning that they have ended.
+"""Starting processes: in the fastest way that gives each what it needs.
 
-`PosixSpawner` builds on `subprocess.Popen`, which can give a child its session, umask and identity in
-the right order and tells the errno of an exec that failed; `reactor.spawnProcess` can do none of it.
-The end of a child is learnt from its pidfd, or from SIGCHLD where there are no pidfds.
+A process that needs nothing of its own but streams, a directory and a umask is started by the daemon
+with posix_spawn. All others have a `Birth`: a small process forks for them, the forker. `reactor
+.spawnProcess` can do none of it: no session, no limits, no groups, and it hides why an exec failed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import shutil
 import signal
-import subprocess
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
-from twisted.internet.interfaces import (
-    IProcessProtocol,
-    IProcessTransport,
-    IReactorFDSet,
-    IReadDescriptor,
-)
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
+from supervisortw.core.limits import LIMITS
+from supervisortw.daemon import posixspawn
+from supervisortw.daemon.birth import Birth, StepFailed
+from supervisortw.daemon.child import ChildTransport
+from supervisortw.daemon.exits import ExitWatcher, bury
+from supervisortw.daemon.filelimits import FileLimit
+from supervisortw.daemon.forkerlink import ForkerLink, launcher
+from supervisortw.daemon.spawnorder import encode, refusal, search
 from supervisortw.errors import SpawnError
-from supervisortw.interfaces import Cancel, SpawnRequest
-
-# Shortages that pass, and files that may be there again in a moment.
-PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY})
-
-
-class ExitWatcher(Protocol):
-    """Notices the end of children."""
-
-    def watch(self, pid: int, look: Callable[[], None]) -> Cancel:
-        """Call ``look``, later, whenever the child ``pid`` may have ended, until told to stop.
-
-        Raises OSError if there are no descriptors left to watch it with.
-        """
-
-
-@implementer(IProcessTransport)
-class ChildTransport:
-    """One child: its pid until it is reaped, and signals to it.
-
-    The transport owns no pipes: output goes where the request said. So `processEnded` follows
-    `processExited` at once.
-    """
-
-    def __init__(self, popen: subprocess.Popen[bytes], protocol: IProcessProtocol) -> None:
-        self.pid: int | None = popen.pid
-        self._popen = popen
-        self._protocol = protocol
-        self._unwatch: Cancel = _nothing
-
-    def watch(self, watcher: ExitWatcher) -> None:
-        """Have ``watcher`` notice the end of the child."""
-        self._unwatch = watcher.watch(self._popen.pid, self.reap)
-
-    def reap(self) -> None:
-        """If the child has ended, collect its exit status and tell the protocol."""
-        pid, status, _usage = os.wait4(self._popen.pid, os.WNOHANG)
-        if pid == 0:
-            return
-        self._unwatch()
-        code = os.waitstatus_to_exitcode(status)
-        self._popen.returncode = code  # else Popen would look for the child again
-        self.pid = None
-        reason: Exception
-        if code == 0:
-            reason = ProcessDone(status)
-        elif code > 0:
-            reason = ProcessTerminated(exitCode=code, status=status)
-        else:
-            reason = ProcessTerminated(signal=-code, status=status)
-        self._protocol.processExited(Failure(reason))
-        self._protocol.processEnded(Failure(reason))
-
-    def signalProcess(self, signalID: str | int) -> None:
-        """Send a signal by number, or by name without SIG; ProcessExitedAlready after the reap."""
-        if self.pid is None:
-            raise ProcessExitedAlready()
-        number = signalID if isinstance(signalID, int) else signal.Signals[f"SIG{signalID}"]
-        os.kill(self.pid, number)  # not reaped yet, so the number is still this child's
-
-    def closeStdin(self) -> None:
-        """Do nothing: the child's stdin is /dev/null."""
-
-    def closeStdout(self) -> None:
-        """Do nothing: the output is not the transport's."""
-
-    def closeStderr(self) -> None:
-        """Do nothing: the output is not the transport's."""
-
-    def closeChildFD(self, descriptor: int) -> None:
-        """Do nothing: the transport has no descriptors of the child."""
-
-    def writeToChild(self, childFD: int, data: bytes) -> None:
-        """Raise KeyError: the transport has no descriptors of the child."""
-        raise KeyError(childFD)
-
-    def loseConnection(self) -> None:
-        """Do nothing: there is nothing to close."""
-
-    def write(self, data: bytes) -> None:
-        """Raise KeyError: the child's stdin is /dev/null."""
-        raise KeyError(0)
-
-    def writeSequence(self, data: Any) -> None:
-        """Raise KeyError: the child's stdin is /dev/null."""
-        raise KeyError(0)
-
-    def getPeer(self) -> Any:
-        """Return a description of the other end."""
-        return self
-
-    def getHost(self) -> Any:
-        """Return a description of this end."""
-        return self
+from supervisortw.interfaces import SpawnRequest
 
 
 class PosixSpawner:
-    """Starts processes with `subprocess.Popen`; see `Spawner` for the promise."""
+    """Starts processes; see `Spawner` for the promise."""
 
-    def __init__(self, watcher: ExitWatcher) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        watcher: ExitWatcher,
+        file_limit: FileLimit,
+        forker: ForkerLink | None = None,
+    ) -> None:
+        posixspawn.close_on_exec()
+        self._reactor = reactor
         self._watcher = watcher
+        self._file_limit = file_limit
+        self._forker = forker or ForkerLink(reactor, watcher, launcher(file_limit))
+        self._nowhere = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._can_spawn = True
 
-    def spawn(self, protocol: IProcessProtocol, request: SpawnRequest) -> ChildTransport:
-        """Start a process; raises SpawnError with the reason in words."""
-        path = find_command(request)
-        identity: dict[str, Any] = {}
-        if request.identity is not None:
-            identity["user"] = request.identity.uid
-            identity["group"] = request.identity.gid
-            identity["extra_groups"] = request.identity.groups
+    def close(self) -> None:
+        """Let go what is needed for starting processes; nothing can be started any more."""
+        self._forker.close()
+        os.close(self._nowhere)
+
+    def spawn(
+        self, protocol: IProcessProtocol, request: SpawnRequest
+    ) -> Deferred[IProcessTransport]:
+        """Start a process; fails with SpawnError, which has the reason in words."""
+        paths = search(request)
+        stdin = self._nowhere if request.stdin is None else request.stdin
+        streams = (stdin, request.stdout, request.stderr)
         try:
-            popen = subprocess.Popen(
-                request.command,
-                executable=path,
-                stdin=subprocess.DEVNULL,
-                stdout=request.output,
-                stderr=request.output,
-                env=request.environment,
-                cwd=request.directory,
-                umask=request.umask,
-                start_new_session=True,
-                **identity,
-            )
+            if self._can_spawn and is_plain(request) and self._file_limit.can_be_lowered():
+                try:
+                    pid = self._spawn_plainly(paths, streams, request)
+                except NotImplementedError:
+                    self._can_spawn = False
+                else:
+                    return succeed(self._connect(pid, protocol, paths, request))
+            birth = self._birth(paths, streams, request)
+        except StepFailed as failure:
+            return fail(refusal(failure, paths, request))
         except OSError as error:
-            raise _spawn_error(error, path, request) from None
-        except (ValueError, subprocess.SubprocessError) as error:
-            raise SpawnError(f"cannot start {path}: {error}", permanent=True) from None
-        transport = ChildTransport(popen, protocol)
+            return fail(refusal(StepFailed(error.errno or errno.EIO, "clone"), paths, request))
+        except ValueError as error:
+            reason = f"cannot start {request.command[0]}: {error}"
+            return fail(SpawnError(reason, permanent=True))
+        except SpawnError as error:
+            return fail(error)
+        started = birth.born.addCallbacks(
+            lambda pid: self._connect(pid, protocol, paths, request),
+            lambda failure: _translate(failure, paths, request),
+        )
+        birth.start()
+        return started
+
+    def _spawn_plainly(
+        self, paths: Sequence[str], streams: Sequence[int], request: SpawnRequest
+    ) -> int:
+        """Start a program from here. Raises StepFailed."""
+        with _in_directory(request.directory), _with_umask(request.umask):
+            path = _first_executable(paths)
+            with self._file_limit.for_children():
+                try:
+                    return posixspawn.spawn(path, request.command, request.environment, streams)
+                except OSError as error:
+                    raise StepFailed(error.errno or errno.EIO, "exec") from None
+
+    def _birth(self, paths: Sequence[str], streams: Sequence[int], request: SpawnRequest) -> Birth:
+        if len(request.listening) > LIMITS.spawn_sockets:
+            raise SpawnError(
+                f"cannot start {request.command[0]}: it has {len(request.listening)} sockets, "
+                f"and {LIMITS.spawn_sockets} are allowed",
+                permanent=True,
+            )
+        message = encode(request, paths, self._file_limit.for_message())
+        descriptors = (*streams, *(descriptor for _, descriptor in request.listening))
+        return Birth(message, descriptors, self._reactor, self._watcher, self._forker)
+
+    def _connect(
+        self,
+        pid: int,
+        protocol: IProcessProtocol,
+        paths: Sequence[str],
+        request: SpawnRequest,
+    ) -> IProcessTransport:
+        """Watch a program that runs, and tell its protocol of it."""
+        transport = ChildTransport(pid, protocol)
         try:
             transport.watch(self._watcher)
         except OSError as error:  # a child that nobody watches must not live
-            popen.kill()
-            popen.wait()
-            raise _spawn_error(error, path, request) from None
+            os.kill(pid, signal.SIGKILL)
+            bury(pid, self._watcher)
+            raise refusal(StepFailed(error.errno or errno.EIO, "clone"), paths, request) from None
         protocol.makeConnection(transport)
         return transport
 
 
-def _nothing() -> None:
-    pass
+def is_plain(request: SpawnRequest) -> bool:
+    """True if a process needs nothing that posix_spawn does not give."""
+    return not (
+        request.identity is not None
+        or request.limits
+        or request.nice is not None
+        or request.no_new_privileges
+        or request.cgroup is not None
+        or request.listening
+    )
 
 
-def find_command(request: SpawnRequest) -> str:
-    """Return the path of the command of ``request``.
-
-    Raises SpawnError if there is no such file, or if it is not executable.
-    """
-    first = request.command[0]
-    if "/" in first:
-        return first
-    search = request.environment.get("PATH", os.defpath)
-    found = shutil.which(first, path=search)
-    if found is None:
-        raise SpawnError(f"command not found: {first} (looked in {search})", permanent=True)
-    return found
+def _translate(failure: Failure, paths: Sequence[str], request: SpawnRequest) -> Failure:
+    if isinstance(failure.value, StepFailed):
+        return Failure(refusal(failure.value, paths, request))
+    return failure
 
 
-def _spawn_error(error: OSError, path: str, request: SpawnRequest) -> SpawnError:
-    permanent = error.errno not in PASSING
-    if error.errno == errno.ENOENT and not os.path.exists(path):
-        return SpawnError(f"command not found: {path}", permanent=permanent)
-    if error.errno == errno.ENOENT and os.path.isdir(request.directory):
-        return SpawnError(
-            f"cannot start {path}: the interpreter in its first line is missing",
-            permanent=permanent,
-        )
-    if error.errno == errno.EACCES:
-        who = "" if request.identity is None else f" by {request.identity.login.name}"
-        what = "a directory" if os.path.isdir(path) else f"not executable{who}"
-        return SpawnError(f"cannot start {path}: {what}", permanent=permanent)
-    if error.errno == errno.ENOEXEC:
-        return SpawnError(
-            f"cannot start {path}: not a program (a script needs a first line like #!/bin/sh)",
-            permanent=permanent,
-        )
-    return SpawnError(f"cannot start {path}: {error.strerror}", permanent=permanent)
+def _first_executable(paths: Sequence[str]) -> str:
+    """Return the path that can be run, of several; raises StepFailed if there is none."""
+    if len(paths) == 1:
+        return paths[0]  # the exec will tell
+    for path in paths:
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+    found = any(map(os.path.exists, paths))
+    raise StepFailed(errno.EACCES if found else errno.ENOENT, "exec")
 
 
-@implementer(IReadDescriptor)
-class _Pidfd:
-    """A pidfd in the reactor: readable once the process has ended."""
-
-    def __init__(self, descriptor: int, ended: Callable[[], None], reactor: Any) -> None:
-        self._descriptor = descriptor
-        self._ended = ended
-        self._reactor = reactor
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def logPrefix(self) -> str:
-        return "pidfd"
-
-    def doRead(self) -> None:
-        self.close()
-        self._ended()
-
-    def connectionLost(self, reason: Failure) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            self._reactor.removeReader(self)
-            os.close(self._descriptor)
-            self._descriptor = -1
+# The two below change what belongs to the whole process, for the moment of one posix_spawn. The
+# thread of the reactor is in here meanwhile; the daemon's other threads read the configuration, /proc
+# and the databases of users and hosts, by absolute paths, and make no files.
 
 
-class PidfdWatcher:
-    """Notices the end of a process, child or not, by a pidfd in the reactor."""
-
-    def __init__(self, reactor: IReactorFDSet) -> None:
-        self._reactor = reactor
-
-    @staticmethod
-    def works() -> bool:
-        """True if this kernel and Python have pidfds."""
+@contextlib.contextmanager
+def _in_directory(directory: str) -> Iterator[None]:
+    """Be in ``directory`` for a moment, if we are not there already. Raises StepFailed."""
+    if _current_directory() == directory:
+        yield
+        return
+    here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
+    try:
         try:
-            os.close(os.pidfd_open(os.getpid()))
-        except (AttributeError, OSError):
-            return False
-        return True
-
-    def watch(self, pid: int, look: Callable[[], None]) -> Cancel:
-        """Call ``look`` once when the process ends; raises OSError if it cannot be watched."""
-        pidfd = _Pidfd(os.pidfd_open(pid), look, self._reactor)
-        self._reactor.addReader(pidfd)
-        return pidfd.close
+            os.chdir(directory)
+        except OSError as error:
+            raise StepFailed(error.errno or errno.EIO, "directory") from None
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
 
 
-class SigchldWatcher:
-    """Notices the end of children by SIGCHLD, where there are no pidfds.
-
-    Signals are merged, so each one looks at every watched child. The handler that was there before
-    is called as well: Twisted's own processes stay Twisted's.
-    """
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._looks: dict[int, Callable[[], None]] = {}
-        reactor.callWhenRunning(self._install)
-
-    def watch(self, pid: int, look: Callable[[], None]) -> Cancel:
-        """Call ``look`` after each SIGCHLD, and once soon."""
-        self._looks[pid] = look
-        self._reactor.callLater(0, self._look_at, pid)  # it may have ended before it was watched
-        return lambda: self._forget(pid)
-
-    def _forget(self, pid: int) -> None:
-        self._looks.pop(pid, None)
-
-    def _install(self) -> None:
-        before = signal.getsignal(signal.SIGCHLD)
-
-        def on_signal(number: int, frame: Any) -> None:
-            if callable(before):
-                before(number, frame)
-            self._reactor.callFromThread(self._look_at_all)
-
-        signal.signal(signal.SIGCHLD, on_signal)
-
-    def _look_at_all(self) -> None:
-        for pid in list(self._looks):
-            self._look_at(pid)
-
-    def _look_at(self, pid: int) -> None:
-        self._looks.get(pid, _nothing)()
+def _current_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was removed; we can still come back to it
+        return None
 
 
-def exit_watcher(reactor: Any) -> PidfdWatcher | SigchldWatcher:
-    """Return the best way that this machine has to notice the end of children."""
-    return PidfdWatcher(reactor) if PidfdWatcher.works() else SigchldWatcher(reactor)
+@contextlib.contextmanager
+def _with_umask(umask: int | None) -> Iterator[None]:
+    """Have ``umask`` for a moment."""
+    if umask is None:
+        yield
+        return
+    before = os.umask(umask)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -87,6 +87,7 @@ class _Running(ProcessProtocol):
     def processExited(self, reason: Failure) -> None:
         self.is_over = True
         self.at_the_end()
+        assert reason.value is not None
         self._over(reason.value)
 
 

@@ -17,7 +17,7 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import DISCARD, Configuration, Process
 from supervisortw.core.notify import Notice
 from supervisortw.core.order import with_dependencies
-from supervisortw.core.plan import Plan, ProgramStep, Step, plan
+from supervisortw.core.plan import Layout, Plan, ProgramStep, Step, plan
 from supervisortw.core.selection import unknown_name
 from supervisortw.core.signals import signal_number
 from supervisortw.core.spawnid import SpawnId
@@ -53,6 +53,7 @@ class Surroundings:
 
     ``load`` reads the configuration file again; it raises ConfigError. ``apply`` applies the changed
     settings and sockets of the daemon itself and returns what the operator should know about it.
+    ``make_room`` is told for what all descriptors will be needed.
     ``end`` is called with an exit code once everything has been stopped. ``token`` is a random number,
     hexadecimal, that tells processes of this daemon from those of any other.
     """
@@ -71,6 +72,7 @@ class Surroundings:
     load: Callable[[], Deferred[Configuration]]
     apply: Callable[[Configuration, Configuration], Deferred[Sequence[str]]]
     notes: Callable[[], Sequence[str]]
+    make_room: Callable[[Layout], None]
     end: Callable[[int], None]
     version: str
     token: str
@@ -119,6 +121,7 @@ class Supervisor:
 
     def boot(self) -> None:
         """Start the programs that start by themselves, and what these depend on."""
+        self._around.make_room(self._renewal.layout_now(self.configuration))
         wanted = [each.program.name for each in self.roster if each.program.auto_start]
         for process in self.roster.in_start_order(self._with_dependencies(wanted)):
             process.handle(lifeevents.StartAsked())
@@ -382,7 +385,9 @@ class Supervisor:
 
     async def _carry_out(self, steps: Sequence[ProgramStep]) -> list[Outcome]:
         """Add, change and remove processes; return what came of those that were touched."""
-        new = self._renewal.layout(self.configuration).processes
+        layout = self._renewal.layout(self.configuration)
+        self._around.make_room(layout)
+        new = layout.processes
         for each in steps:
             if each.step is Step.ADD:
                 self._renewal.add(new[each.name])

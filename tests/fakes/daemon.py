@@ -87,6 +87,7 @@ class FakeDaemon:
         self.applying: Deferred[Sequence[str]] = succeed(())
         self.applied: list[tuple[Configuration, Configuration]] = []
         self.notes: list[str] = []
+        self.rooms: list[int] = []
         self.ended = 0
         self.exit_code: int | None = None
         self.stdin = FakeStdin()
@@ -112,6 +113,7 @@ class FakeDaemon:
                 load=self._load,
                 apply=self._apply,
                 notes=lambda: self.notes,
+                make_room=lambda layout: self.rooms.append(len(layout.processes)),
                 end=self._end,
                 version="1.2.3",
                 token="0123456789abcdef",

@@ -59,8 +59,9 @@ class FakeTransport:
 class FakeSpawner:
     """Records what it was asked to start; the test says when and how it ends.
 
-    ``failures`` are raised by the next spawns, one each; ``broken`` maps the first word of a command
-    to a reason for which it can never be started.
+    ``failures`` come of the next spawns, one each; ``broken`` maps the first word of a command to a
+    reason for which it can never be started. While ``hold`` is true, spawns wait for `release` or
+    `refuse`.
     """
 
     def __init__(self) -> None:
@@ -69,6 +70,8 @@ class FakeSpawner:
         self.failures: list[SpawnError] = []
         self.broken: dict[str, str] = {}
         self.most_alive = 0
+        self.hold = False
+        self.held: list[tuple[Deferred[IProcessTransport], IProcessProtocol]] = []
         self._last_pid = 100
 
     def spawn(
@@ -79,12 +82,37 @@ class FakeSpawner:
             return fail(self.failures.pop(0))
         if request.command[0] in self.broken:
             return fail(SpawnError(self.broken[request.command[0]], permanent=True))
+        if not self.hold:
+            return succeed(self._run(protocol))
+        waiting: Deferred[IProcessTransport] = Deferred(self._forget)
+        self.held.append((waiting, protocol))
+        return waiting
+
+    def release(self, index: int = 0) -> int:
+        """Let one of the spawns that are held succeed; return the pid."""
+        waiting, protocol = self.held.pop(index)
+        transport = self._run(protocol)
+        pid = self._last_pid
+        waiting.callback(transport)
+        return pid
+
+    def refuse(self, reason: str | SpawnError, index: int = 0) -> None:
+        """Let one of the spawns that are held fail; a mere reason is one that stays."""
+        waiting, _ = self.held.pop(index)
+        if isinstance(reason, str):
+            reason = SpawnError(reason, permanent=True)
+        waiting.errback(reason)
+
+    def _forget(self, cancelled: Deferred[IProcessTransport]) -> None:
+        self.held = [each for each in self.held if each[0] is not cancelled]
+
+    def _run(self, protocol: IProcessProtocol) -> FakeTransport:
         self._last_pid += 1
         transport = FakeTransport(self._last_pid, protocol)
         self.alive[self._last_pid] = transport
         self.most_alive = max(self.most_alive, len(self.alive))
         protocol.makeConnection(transport)
-        return succeed(transport)
+        return transport
 
     @property
     def started(self) -> list[str]:

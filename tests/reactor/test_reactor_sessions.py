@@ -16,8 +16,8 @@ from twisted.internet.defer import Deferred
 
 from supervisortw.core.spawnid import VARIABLE, SpawnId
 from supervisortw.daemon.cgroups import Cgroups
+from supervisortw.daemon.exits import PidfdWatcher
 from supervisortw.daemon.sessions import PosixSessions, find_members, posix_sessions
-from supervisortw.daemon.spawn import PidfdWatcher
 from supervisortw.interfaces import Ending, Escaped
 
 pytestmark = pytest.mark.needs_linux

@@ -41,9 +41,7 @@ LAYERS = {
     "core": layer(),
     "errors": layer(),
     # Processes are told of by twisted's own interfaces, which are declarations and no more.
-    "interfaces": layer(
-        "core", others=("twisted.internet.interfaces", "twisted.internet.defer")
-    ),
+    "interfaces": layer("core", others=("twisted.internet.interfaces", "twisted.internet.defer")),
     "auth": layer("core", others=("twisted.cred", "twisted.internet.defer", "zope.interface")),
     "config": layer("core", "errors", others=("ZConfig",)),
     "daemon": layer("core", "interfaces", "errors", others=(*TWISTED_LOOP, "twisted.python")),
@@ -203,9 +201,10 @@ def test_the_core_sees_nothing_of_the_world(module: Module) -> None:
     assert names & {"open", "print", "input"} == set()
 
 
-def test_the_holder_imports_the_standard_library_only() -> None:
-    [holder] = [module for module in MODULES if module.name == "supervisortw.daemon.holder"]
-    assert {name.split(".")[0] for name in holder.anywhere} <= sys.stdlib_module_names
+@pytest.mark.parametrize("name", ["supervisortw.daemon.holder", "supervisortw.daemon.forker"])
+def test_what_is_run_by_its_path_imports_the_standard_library_only(name: str) -> None:
+    [alone] = [module for module in MODULES if module.name == name]
+    assert {name.split(".")[0] for name in alone.anywhere} <= sys.stdlib_module_names
 
 
 def test_the_global_reactor_is_named_by_entry_points_only() -> None:

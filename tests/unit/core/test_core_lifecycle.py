@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from supervisortw.core.lifeevents import (
     Await,
     CancelAwait,
     CancelTimer,
+    Effect,
     Event,
     Exited,
     Extended,
@@ -104,49 +106,52 @@ class World:
 
     def after(self, event: Event, program: Program) -> World:
         life, effects = step(self.life, program, event)
-        world = replace(self, life=life)
-        if isinstance(event, Admitted):
-            world = replace(world, awaiting=False)
-        elif isinstance(event, StopCommandEnded):
-            world = replace(world, asking=False)
-        elif isinstance(event, Spawned):
-            world = replace(world, asked_to_spawn=False, leader=True)
-        elif isinstance(event, SpawnFailed):
-            world = replace(world, asked_to_spawn=False)
-        elif isinstance(event, Exited):
+        world = replace(self, life=life, **HAPPENED.get(type(event), {}))
+        if isinstance(event, Exited):
             world = replace(world, leader=False, others=event.others_left)
-        elif isinstance(event, SessionEmptied):
-            world = replace(world, others=False)
-        elif isinstance(event, TimedOut):
-            world = replace(world, timer=False)
         for effect in effects:
-            if isinstance(effect, Await):
-                assert not world.anything_alive and not world.awaiting
-                world = replace(world, awaiting=True)
-            elif isinstance(effect, CancelAwait):
-                assert world.awaiting
-                world = replace(world, awaiting=False)
-            elif isinstance(effect, Spawn):
-                assert not world.anything_alive, f"second copy: {self} {event}"
-                assert not world.asked_to_spawn
-                world = replace(world, asked_to_spawn=True)
-            elif isinstance(effect, RunStopCommand):
-                assert world.leader, "nobody is there to be asked"
-                world = replace(world, asking=True)
-            elif isinstance(effect, ExtendTimer):
-                assert world.timer or world.asked_to_spawn
-            elif isinstance(effect, SetTimer):
-                assert effect.seconds >= 0
-                world = replace(world, timer=True)
-            elif isinstance(effect, CancelTimer):
-                world = replace(world, timer=False)
-            elif isinstance(effect, Signal):
-                assert world.anything_alive
-        if life.state is not State.STOPPING:
-            world = replace(world, asking=False)
-        return world
+            world = world.with_effect(effect)
+        return world if life.state is State.STOPPING else replace(world, asking=False)
+
+    def with_effect(self, effect: Effect) -> World:
+        """Check that it makes sense here to do that, and return the world with it done."""
+        if isinstance(effect, (Await, Spawn)):
+            assert not self.anything_alive, f"second copy: {self}"
+            assert not self.asked_to_spawn
+            assert not self.awaiting
+        elif isinstance(effect, CancelAwait):
+            assert self.awaiting
+        elif isinstance(effect, SetTimer):
+            assert effect.seconds >= 0
+        elif isinstance(effect, RunStopCommand):
+            assert self.leader, "nobody is there to be asked"
+        elif isinstance(effect, ExtendTimer):
+            assert self.timer or self.asked_to_spawn
+        elif isinstance(effect, Signal):
+            assert self.anything_alive
+        return replace(self, **DONE.get(type(effect), {}))
 
 
+# What an event, or what was done, makes of the world.
+HAPPENED: dict[type[Event], dict[str, bool]] = {
+    Admitted: {"awaiting": False},
+    StopCommandEnded: {"asking": False},
+    Spawned: {"asked_to_spawn": False, "leader": True},
+    SpawnFailed: {"asked_to_spawn": False},
+    SessionEmptied: {"others": False},
+    TimedOut: {"timer": False},
+}
+DONE: dict[type[Effect], dict[str, bool]] = {
+    Await: {"awaiting": True},
+    CancelAwait: {"awaiting": False},
+    Spawn: {"asked_to_spawn": True},
+    RunStopCommand: {"asking": True},
+    SetTimer: {"timer": True},
+    CancelTimer: {"timer": False},
+}
+
+
+@functools.cache
 def reachable(program: Program) -> dict[World, set[World]]:
     """Return every world that can be reached, with the worlds that can follow it."""
     follows: dict[World, set[World]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -93,8 +93,8 @@ class Hall:
 
 
 @pytest.fixture
-def hall() -> Iterator[Hall]:
-    yield Hall().open()
+def hall() -> Hall:
+    return Hall().open()
 
 
 READY = Prospect(ready=True, coming=True, text="")

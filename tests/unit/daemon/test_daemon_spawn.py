@@ -1,17 +1,17 @@
-"""Starting real processes, and learning how they ended; no reactor, so the test collects them."""
+"""Starting real processes from the daemon itself; no reactor, so the test collects them."""
 
 from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.readers import FakeReaders
+from fakes.watcher import FakeWatcher
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
@@ -19,17 +19,14 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from supervisortw.core.environment import Login
-from supervisortw.daemon import spawn
-from supervisortw.daemon.spawn import (
-    ChildTransport,
-    PidfdWatcher,
-    PosixSpawner,
-    SigchldWatcher,
-    exit_watcher,
-    find_command,
-)
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.model import Limit
+from supervisortw.daemon.birth import Birth, StepFailed
+from supervisortw.daemon.child import ChildTransport
+from supervisortw.daemon.filelimits import FileLimit
+from supervisortw.daemon.spawn import PosixSpawner
 from supervisortw.errors import SpawnError
-from supervisortw.interfaces import Cancel, Identity, SpawnRequest
+from supervisortw.interfaces import Identity, SpawnRequest
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 ALICE = Identity(
@@ -59,43 +56,55 @@ class Recorded(ProcessProtocol):
         self.told.append("ended")
 
 
-class Watcher:
-    """Knows which children are watched; the test looks after them."""
+class NoForks:
+    """A forker that must not be needed, unless the test lets it keep what it is given."""
 
     def __init__(self) -> None:
-        self.looks: dict[int, Callable[[], None]] = {}
-        self.refuses: OSError | None = None
+        self.usable = True
+        self.closed = False
+        self.births: list[Birth] = []
 
-    def watch(self, pid: int, look: Callable[[], None]) -> Cancel:
-        if self.refuses is not None:
-            raise self.refuses
-        self.looks[pid] = look
-        return lambda: self.forget(pid)
+    def take(self, birth: Birth) -> None:
+        self.births.append(birth)
 
-    def forget(self, pid: int) -> None:
-        del self.looks[pid]
+    def worked(self) -> None: ...
+
+    def give_up(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class Bench:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.watcher = Watcher()
-        self.spawner = PosixSpawner(self.watcher)
+        self.watcher = FakeWatcher()
+        self.forks = NoForks()
+        self.file_limit = FileLimit()
+        self.spawner = PosixSpawner(None, self.watcher, self.file_limit, self.forks)
         self.protocol = Recorded()
         self.output = os.open(directory / "output", os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
-    def spawn(self, *command: str, **keys: Any) -> ChildTransport:
+    def ask(self, *command: str, **keys: Any) -> Any:
+        """Ask for a process; return what comes of it at once, or None."""
         keys.setdefault("environment", {"PATH": PATH})
         keys.setdefault("directory", str(self.directory))
-        request = SpawnRequest(command=command, output=self.output, **keys)
-        return self.spawner.spawn(self.protocol, request)
+        keys.setdefault("stdout", self.output)
+        keys.setdefault("stderr", self.output)
+        results: list[Any] = []
+        request = SpawnRequest(command=command, **keys)
+        self.spawner.spawn(self.protocol, request).addBoth(results.append)
+        return results[0] if results else None
+
+    def spawn(self, *command: str, **keys: Any) -> ChildTransport:
+        transport = self.ask(*command, **keys)
+        assert isinstance(transport, ChildTransport), transport
+        return transport
 
     def reap(self, transport: ChildTransport) -> None:
         """Wait for a child's end, and let the watcher see it."""
-        pid = transport.pid
-        assert pid is not None
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        self.watcher.looks[pid]()
+        assert transport.pid is not None
+        self.watcher.wait(transport.pid)
 
     def run(self, script: str, **keys: Any) -> str:
         """Let a shell run a script to its end; return what it wrote."""
@@ -103,17 +112,21 @@ class Bench:
         return (self.directory / "output").read_text()
 
     def refusal(self, *command: str, **keys: Any) -> SpawnError:
-        with pytest.raises(SpawnError) as caught:
-            self.spawn(*command, **keys)
+        failure = self.ask(*command, **keys)
+        assert isinstance(failure, Failure)
+        assert isinstance(failure.value, SpawnError)
         assert self.watcher.looks == {}
         assert self.protocol.told == []
-        return caught.value
+        return failure.value
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
     yield bench
+    for birth in bench.forks.births:
+        birth.born.cancel()
+    bench.spawner.close()
     os.close(bench.output)
     assert bench.watcher.looks == {}, "a child that nobody collected"
 
@@ -191,20 +204,191 @@ class TestWhatItIsGiven:
         bench.reap(bench.spawn(script, "a b", "$HOME"))
         assert (bench.directory / "output").read_text() == f"{script}|a b|$HOME\n"
 
-    def test_another_user(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: dict[str, Any] = {}
+    def test_streams_in_the_place_of_each_other(self, bench: Bench) -> None:
+        errors = os.open(bench.directory / "errors", os.O_WRONLY | os.O_CREAT)
+        saved = [os.dup(1), os.dup(2)]
+        try:
+            os.dup2(errors, 1, inheritable=False)
+            os.dup2(bench.output, 2, inheritable=False)
+            transport = bench.spawn("sh", "-c", "echo out; echo err >&2", stdout=2, stderr=1)
+        finally:
+            os.dup2(saved[0], 1)
+            os.dup2(saved[1], 2)
+            for descriptor in (errors, *saved):
+                os.close(descriptor)
+        bench.reap(transport)
+        assert (bench.directory / "output").read_text() == "out\n"
+        assert (bench.directory / "errors").read_text() == "err\n"
 
-        def popen(command: object, **keys: Any) -> None:
-            asked.update(keys)
-            raise OSError(errno.EPERM, "Operation not permitted")
+    def test_streams_in_their_own_place(self, bench: Bench) -> None:
+        saved = os.dup(1)
+        try:
+            os.dup2(bench.output, 1, inheritable=False)
+            transport = bench.spawn("echo", "out", stdout=1, stderr=1)
+        finally:
+            os.dup2(saved, 1)
+            os.close(saved)
+        bench.reap(transport)
+        assert (bench.directory / "output").read_text() == "out\n"
 
-        monkeypatch.setattr(subprocess, "Popen", popen)
-        bench.refusal("true", identity=ALICE)
-        assert (asked["user"], asked["group"]) == (1234, 1235)
-        assert asked["extra_groups"] == (1235, 99)
-        asked.clear()
-        bench.refusal("true")
-        assert not {"user", "group", "extra_groups"} & set(asked)
+    def test_an_input(self, bench: Bench) -> None:
+        read_end, write_end = os.pipe()
+        os.write(write_end, b"a line\n")
+        os.close(write_end)
+        try:
+            assert bench.run("cat", stdin=read_end) == "a line\n"
+        finally:
+            os.close(read_end)
+
+    @pytest.mark.needs_linux
+    def test_no_descriptor_of_ours_even_if_we_have_inherited_it(self, bench: Bench) -> None:
+        ours = [os.open(os.devnull, os.O_RDONLY) for _ in range(100)]
+        inherited = os.dup(ours[0])
+        os.set_inheritable(inherited, True)
+        spawner = PosixSpawner(None, bench.watcher, bench.file_limit, bench.forks)
+        bench.spawner.close()
+        bench.spawner = spawner
+        told = bench.run("ls /proc/$$/fd")
+        for descriptor in (*ours, inherited):
+            os.close(descriptor)
+        assert told.split() == ["0", "1", "2"]
+
+    def test_no_signal_that_we_ignore_or_block(self, bench: Bench) -> None:
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            transport = bench.spawn("sleep", "60")
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            signal.signal(signal.SIGHUP, before)
+        pid = transport.pid
+        fields = dict(
+            line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        )
+        transport.signalProcess("HUP")
+        bench.reap(transport)
+        assert bench.protocol.ended.signal == signal.SIGHUP
+        assert int(fields["SigBlk"], 16) == 0
+        assert int(fields["SigIgn"], 16) & 0x7FFFFFFF == 0  # 32 and 33 are the C library's own
+
+    def test_we_stay_where_and_as_we_are(self, bench: Bench) -> None:
+        here, mask = os.getcwd(), os.umask(0o022)
+        try:
+            bench.run("true", directory="/", umask=0o77)
+            assert os.getcwd() == here
+            assert os.umask(0o022) == 0o022
+            os.remove(bench.directory / "output")
+            assert str(bench.ask("/no/such", umask=0o77).value) == "command not found: /no/such"
+            assert os.getcwd() == here
+            assert os.umask(0o022) == 0o022
+        finally:
+            os.umask(mask)
+
+    def test_our_directory_may_have_been_removed(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        removed = bench.directory / "removed"
+        removed.mkdir()
+        monkeypatch.chdir(removed)
+        removed.rmdir()
+        assert bench.run("pwd", directory="/") == "/\n"
+        assert os.stat(".").st_nlink == 0
+
+
+class TestWhoForks:
+    """What needs more than posix_spawn gives is left to the forker."""
+
+    @pytest.mark.parametrize(
+        "keys",
+        [
+            {"identity": ALICE},
+            {"limits": (Limit(name="core", soft=0, hard=0),)},
+            {"nice": 0},
+            {"no_new_privileges": True},
+            {"cgroup": "/sys/fs/cgroup/x"},
+            {"listening": (("web", 0),)},
+        ],
+        ids=lambda keys: next(iter(keys)),
+    )
+    def test_each_of_these(self, bench: Bench, keys: dict[str, Any]) -> None:
+        assert bench.ask("true", **keys) is None
+        assert len(bench.forks.births) == 1
+
+    def test_and_everything_where_no_session_can_be_made(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls = []
+
+        def refuse(*args: Any, **keys: Any) -> int:
+            calls.append(args)
+            raise NotImplementedError
+
+        monkeypatch.setattr(os, "posix_spawn", refuse)
+        assert bench.ask("true") is None
+        assert bench.ask("true") is None
+        assert len(bench.forks.births) == 2
+        assert len(calls) == 1
+
+    def test_and_everything_while_our_own_files_leave_no_room(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bench.file_limit, "can_be_lowered", lambda: False)
+        assert bench.ask("true") is None
+        assert len(bench.forks.births) == 1
+
+    def test_more_sockets_than_can_be_passed(self, bench: Bench) -> None:
+        listening = tuple((f"s{n}", 0) for n in range(LIMITS.spawn_sockets + 1))
+        error = bench.refusal("web", listening=listening)
+        assert str(error) == "cannot start web: it has 241 sockets, and 240 are allowed"
+        assert error.permanent
+        assert bench.ask("web", listening=listening[1:]) is None
+
+    def test_more_words_than_can_be_passed(self, bench: Bench) -> None:
+        error = bench.refusal("web", "x" * LIMITS.spawn_request_bytes, nice=1)
+        assert "command and environment are too large (131" in str(error)
+        assert error.permanent
+
+    def test_no_descriptors_left_to_keep(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*args: Any) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        monkeypatch.setattr("fcntl.fcntl", refuse)
+        error = bench.refusal("/bin/true", nice=1)
+        assert str(error) == "cannot start /bin/true: Too many open files"
+        assert not error.permanent
+
+    def test_too_many_that_wait(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(birth: Birth) -> None:
+            raise StepFailed(errno.EAGAIN, "queue")
+
+        monkeypatch.setattr(bench.forks, "take", refuse)
+        error = bench.refusal("/bin/true", nice=1)
+        assert "too many programs wait to be started (at most 4096)" in str(error)
+        assert not error.permanent
+
+    def test_it_is_closed_with_the_spawner(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path)
+        bench.spawner.close()
+        assert bench.forks.closed
+        os.close(bench.output)
+
+
+@pytest.fixture
+def _low_limit() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[0] - 1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("_low_limit")
+def test_its_limit_of_open_files_is_that_which_we_were_started_with(bench: Bench) -> None:
+    original = bench.file_limit.original[0]
+    assert bench.file_limit.raise_to(original + 500) is None
+    assert bench.run("ulimit -S -n") == f"{original}\n"
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == original + 500
 
 
 class TestSignals:
@@ -241,14 +425,6 @@ class TestReasons:
         error = bench.refusal(path)
         assert (str(error), error.permanent) == (f"cannot start {path}: not executable", True)
 
-    def test_not_executable_by_somebody(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        self.fail_with(monkeypatch, errno.EACCES)
-        path = file(bench, "script", "#!/bin/sh\n")
-        error = bench.refusal(path, identity=ALICE)
-        assert str(error) == f"cannot start {path}: not executable by alice"
-
     def test_a_directory(self, bench: Bench) -> None:
         error = bench.refusal(str(bench.directory))
         assert str(error) == f"cannot start {bench.directory}: a directory"
@@ -266,7 +442,14 @@ class TestReasons:
 
     def test_no_such_directory(self, bench: Bench) -> None:
         error = bench.refusal("/bin/sh", directory="/no/such/directory")
-        assert str(error) == "cannot start /bin/sh: No such file or directory"
+        assert str(error) == (
+            "cannot start /bin/sh: its directory /no/such/directory: No such file or directory"
+        )
+
+    def test_a_name_that_is_there_and_not_executable(self, bench: Bench) -> None:
+        path = file(bench, "script", "#!/bin/sh\n", 0o644)
+        error = bench.refusal("script", environment={"PATH": f"/no/such:{bench.directory}"})
+        assert str(error) == f"cannot start {path}: not executable"
 
     def test_an_argument_that_no_command_can_have(self, bench: Bench) -> None:
         error = bench.refusal("/bin/echo", "a\0b")
@@ -294,34 +477,32 @@ class TestReasons:
 
     @staticmethod
     def fail_with(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-        def popen(command: object, **keys: Any) -> None:
+        def refuse(*args: object, **keys: Any) -> None:
             raise OSError(code, os.strerror(code))
 
-        monkeypatch.setattr(subprocess, "Popen", popen)
+        monkeypatch.setattr(os, "posix_spawn", refuse)
 
 
-class TestFindCommand:
-    def find(self, command: str, **environment: str) -> str:
-        request = SpawnRequest(command=(command,), environment=environment, output=1)
-        return find_command(request)
-
-    def test_a_path_is_a_path(self) -> None:
-        assert self.find("/no/such") == "/no/such"
-        assert self.find("./here") == "./here"
-
-    def test_a_name_is_looked_up_where_the_program_would(self, tmp_path: Path) -> None:
-        first, second = tmp_path / "a", tmp_path / "b"
+class TestNames:
+    def test_a_name_is_looked_up_where_the_program_would(self, bench: Bench) -> None:
+        first, second = bench.directory / "a", bench.directory / "b"
         for directory in (first, second):
             directory.mkdir()
-        (second / "tool").write_text("")
-        (second / "tool").chmod(0o755)
-        assert self.find("tool", PATH=f"{first}:{second}") == str(second / "tool")
-        (first / "tool").write_text("")  # not executable
-        assert self.find("tool", PATH=f"{first}:{second}") == str(second / "tool")
+            (directory / "tool").write_text(f"#!/bin/sh\necho {directory.name}\n")
+        (second / "tool").chmod(0o755)  # and the first is not executable
+        bench.reap(bench.spawn("tool", environment={"PATH": f"relative::{first}:{second}"}))
+        assert (bench.directory / "output").read_text() == "b\n"
 
-    def test_without_a_path_the_usual_places(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_a_path_the_usual_places(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("PATH", "/no/such")  # the daemon's own does not matter
-        assert self.find("sh").endswith("/sh")
+        bench.reap(bench.spawn("sh", "-c", "exit 0", environment={}))
+
+    def test_a_relative_path_is_one_from_its_own_directory(self, bench: Bench) -> None:
+        file(bench, "here", "#!/bin/sh\necho here\n")
+        bench.reap(bench.spawn("./here"))
+        assert (bench.directory / "output").read_text() == "here\n"
 
 
 class TestTransport:
@@ -345,124 +526,11 @@ class TestTransport:
         assert transport.getPeer() is transport.getHost() is transport
         bench.reap(transport)
 
-
-@pytest.mark.needs_linux
-class TestPidfdWatcher:
-    def test_it_looks_once_when_the_process_has_ended(self) -> None:
-        readers, looks = FakeReaders(), []
-        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
-        PidfdWatcher(readers).watch(child.pid, lambda: looks.append(1))
-        assert readers.turn() == 0
-        child.communicate()
-        readers.read()
-        assert looks == [1]
-        assert readers.readers == []
-
-    def test_it_can_be_told_to_stop_and_told_again(self) -> None:
-        readers = FakeReaders()
-        stop = PidfdWatcher(readers).watch(os.getpid(), lambda: None)
-        [reader] = readers.readers
-        number = reader.fileno()
-        assert reader.logPrefix() == "pidfd"
-        stop()
-        stop()
-        assert readers.readers == []
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(number)
-
-    def test_a_lost_descriptor_is_let_go(self) -> None:
-        readers = FakeReaders()
-        PidfdWatcher(readers).watch(os.getpid(), lambda: None)
-        [reader] = readers.readers
-        reader.connectionLost(Failure(OSError()))
-        assert readers.readers == []
-
-    def test_a_process_that_is_not_there(self) -> None:
-        child = subprocess.Popen(["true"])
-        child.wait()
-        readers = FakeReaders()
-        with pytest.raises(ProcessLookupError):
-            PidfdWatcher(readers).watch(child.pid, lambda: None)
-        assert readers.readers == []
-
-
-class Reactor:
-    """As much of a reactor as SIGCHLD needs."""
-
-    def __init__(self) -> None:
-        self.later: list[tuple[Callable[..., None], tuple[object, ...]]] = []
-        self.at_the_start: list[Callable[[], None]] = []
-
-    def callWhenRunning(self, function: Callable[[], None]) -> None:
-        self.at_the_start.append(function)
-
-    def callLater(self, delay: float, function: Callable[..., None], *args: object) -> None:
-        self.later.append((function, args))
-
-    def callFromThread(self, function: Callable[..., None], *args: object) -> None:
-        self.later.append((function, args))
-
-    def run(self) -> None:
-        later, self.later = self.later, []
-        for function, args in later:
-            function(*args)
-
-
-class TestSigchldWatcher:
-    def test_each_signal_looks_at_every_child(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        handlers: dict[int, Any] = {}
-        before: list[int] = []
-        monkeypatch.setattr(signal, "getsignal", lambda number: lambda *_: before.append(number))
-        monkeypatch.setattr(signal, "signal", handlers.__setitem__)
-        reactor, looks = Reactor(), []
-        watcher = SigchldWatcher(reactor)
-        assert handlers == {}
-        [install] = reactor.at_the_start
-        install()
-        watcher.watch(1, lambda: looks.append(1))
-        stop = watcher.watch(2, lambda: looks.append(2))
-        reactor.run()
-        assert looks == [1, 2], "they may have ended before they were watched"
-        handlers[signal.SIGCHLD](signal.SIGCHLD, None)
-        assert looks == [1, 2], "nothing is done inside the handler"
-        assert before == [signal.SIGCHLD]
-        reactor.run()
-        assert looks == [1, 2, 1, 2]
-        stop()
-        stop()
-        handlers[signal.SIGCHLD](signal.SIGCHLD, None)
-        reactor.run()
-        assert looks == [1, 2, 1, 2, 1]
-
-    def test_one_look_may_end_the_watch_of_another(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        reactor, looks = Reactor(), []
-        watcher = SigchldWatcher(reactor)
-
-        def end_the_other() -> None:
-            stop()
-
-        watcher.watch(1, end_the_other)
-        stop = watcher.watch(2, lambda: looks.append(2))
-        reactor.run()
-        assert looks == []
-        watcher._look_at_all()
-        assert looks == []
-
-
-def test_the_best_watcher_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PidfdWatcher, "works", staticmethod(lambda: True))
-    assert isinstance(exit_watcher(Reactor()), PidfdWatcher)
-    monkeypatch.setattr(PidfdWatcher, "works", staticmethod(lambda: False))
-    assert isinstance(exit_watcher(Reactor()), SigchldWatcher)
-
-
-def test_whether_there_are_pidfds(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(pid: int) -> int:
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    monkeypatch.setattr(os, "pidfd_open", lambda pid: os.open(os.devnull, 0), raising=False)
-    assert PidfdWatcher.works()
-    monkeypatch.setattr(os, "pidfd_open", refuse)
-    assert not PidfdWatcher.works()
-    monkeypatch.delattr(os, "pidfd_open")
-    assert not spawn.PidfdWatcher.works()
+    def test_somebody_else_may_have_collected_the_child(self, bench: Bench) -> None:
+        transport = bench.spawn("true")
+        pid = transport.pid
+        assert pid is not None
+        os.waitpid(pid, 0)
+        transport.reap()
+        assert bench.protocol.told == ["made", "exited", "ended"]
+        assert isinstance(bench.protocol.ended, ChildProcessError)

@@ -1,0 +1,22 @@
+"""How many open files a daemon needs for its processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.model import Process, Stdin
+
+# For the daemon's own log, lock, libraries and listeners, and for what is being started.
+OWN = 192
+
+
+def needed(processes: Iterable[Process], sockets: int) -> int:
+    """Return how many descriptors are needed for ``processes`` and so many listening sockets."""
+    return OWN + LIMITS.sessions + sockets + sum(map(_needed_for, processes))
+
+
+def _needed_for(process: Process) -> int:
+    log_and_pipe, watch = 2, 1
+    logs = log_and_pipe * (1 if process.stderr_logfile is None else 2)
+    return watch + logs + (process.stdin is Stdin.PIPE) + process.notify

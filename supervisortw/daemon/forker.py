@@ -1,0 +1,294 @@
+"""The forker: a small process that forks for the daemon, which is too large to fork fast.
+
+It takes one message after the other, forks, and forgets it; the child reads the message and becomes
+the program that it describes. The children are the daemon's own (CLONE_PARENT), so nothing but the
+start of a program depends on the forker, and it may die at any time.
+
+It must never fail, so it is simple code: standard library only, run by its path with
+``python -I -S -E``, no imports of our own, nothing that grows. Where it cannot work, the daemon forks
+and runs `be_child` itself; so that imports nothing, logs nothing and takes no locks.
+
+A message is a list of ``word value`` items with a NUL between them. With it come descriptors: the
+report pipe, the standard streams, and the sockets that the program listens on::
+
+    path PATH                the program; of several, the first that can be run
+    arg TEXT                 each of its arguments, the first is its name
+    env NAME=TEXT            each of its variables
+    directory PATH
+    umask N
+    cgroup DIRECTORY
+    limit NAME SOFT HARD     numbers, or the word unlimited
+    nice N
+    uid N, gid N, groups N N ...
+    no-new-privileges yes
+    listen NAME              of each socket
+
+The child writes lines into the report pipe, which ends when the program runs::
+
+    pid N
+    error ERRNO STEP         there is no program; the child exits
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+MAX_MESSAGE = 128 * 1024
+MAX_DESCRIPTORS = 253  # what the kernel takes
+FIRST_SOCKET = 3  # as sd_listen_fds(3) has it
+FAILED, NOT_SAFE = 127, 126
+
+CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
+CLONE_PARENT = 0x8000
+PR_SET_NO_NEW_PRIVS = 38
+
+# PyDLL keeps Python's own lock during a call, so that no other thread can hold it in a child.
+LIBC = ctypes.PyDLL(None, use_errno=True)
+if sys.platform == "linux":
+    LIBC.syscall.restype = ctypes.c_long
+    LIBC.prctl.restype = ctypes.c_int
+
+
+def main() -> int:
+    """Fork for the parent, which has left its channel at descriptor 0, until it is gone."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as name:
+        name.write("supervisor-fork")  # what ps and pgrep show
+    # The end of the channel ends us and no signal; a child lets in again what has come for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    serve(socket.socket(fileno=0), os.getppid())
+    return 0
+
+
+def clone_number() -> int | None:
+    """Return the number of the system call clone, or None where we do not know it."""
+    if sys.platform != "linux" or sys.maxsize < 2**32:  # a small process on a large machine
+        return None
+    return CLONE.get(os.uname().machine)
+
+
+def serve(channel: socket.socket, parent: int) -> None:
+    """Fork a child for each message, until there will be no more."""
+    changed = changed_signals()
+    while True:
+        message, descriptors, flags = receive(channel)
+        if not message:
+            return
+        try:
+            if flags & socket.MSG_CTRUNC:
+                raise OSError(errno.EMFILE, "descriptors were lost")
+            if clone() == 0:
+                be_child(message, descriptors, parent, changed)
+        except OSError as error:
+            if descriptors:
+                tell(descriptors[0], error, "clone")
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def receive(channel: socket.socket) -> tuple[bytes, list[int], int]:
+    """Return the next message, its descriptors and the flags of recvmsg(2)."""
+    # Not by socket.recv_fds, which forgets its flags.
+    room = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+    message, extras, flags, _ = channel.recvmsg(MAX_MESSAGE, room, socket.MSG_CMSG_CLOEXEC)
+    descriptors = array.array("i")
+    for level, kind, data in extras:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return message, descriptors.tolist(), flags
+
+
+def clone() -> int:
+    """Fork as fork(2) does, but let the child be our parent's."""
+    number = clone_number()
+    if number is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    flags = CLONE_PARENT | signal.SIGCHLD
+    pid = LIBC.syscall(*map(ctypes.c_long, (number, flags, 0, 0, 0, 0)))
+    if pid < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return int(pid)
+
+
+def changed_signals() -> list[int]:
+    """Return the signals that do not have their default action."""
+    numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    return [n for n in numbers if signal.getsignal(n) not in (signal.SIG_DFL, None)]
+
+
+def tell(report: int, error: BaseException, step: str) -> None:
+    """Write down that the start has failed."""
+    number = error.errno if isinstance(error, OSError) else None
+    with contextlib.suppress(OSError):  # nobody may be reading any more
+        os.write(report, f"error {number or errno.EINVAL} {step}\n".encode())
+
+
+def be_child(
+    message: bytes, descriptors: Sequence[int], parent: int, changed: Iterable[int]
+) -> NoReturn:
+    """Become the program that ``message`` describes, or tell why not, and exit.
+
+    All signals are blocked, and ``changed`` are those that must get their default action back.
+    """
+    code = FAILED
+    try:
+        started = Child(message, descriptors)
+        try:
+            started.run(parent, changed)
+        except RootRegained as error:
+            code = NOT_SAFE
+            tell(started.report, error, started.step)
+        except BaseException as error:
+            tell(started.report, error, started.step)
+    finally:
+        os._exit(code)
+
+
+class RootRegained(Exception):
+    """The process could become root again."""
+
+
+class Child:
+    """The steps from a fork to a program; ``step`` is the name of the one that is being taken."""
+
+    def __init__(self, message: bytes, descriptors: Sequence[int]) -> None:
+        self.step = "clone"
+        self.report, *self._descriptors = descriptors
+        self._message = message
+        self._words: dict[bytes, list[bytes]] = {}
+
+    def run(self, parent: int, changed: Iterable[int]) -> NoReturn:
+        """Take all steps, in an order in which none undoes another or needs what is given up."""
+        if os.getppid() != parent:
+            raise OSError(errno.ENOSYS, "the kernel does not know CLONE_PARENT")
+        os.write(self.report, b"pid %d\n" % os.getpid())
+        self.step = "message"
+        for item in self._message.split(b"\0"):
+            word, _, value = item.partition(b" ")
+            self._words.setdefault(word, []).append(value)
+        self.step = "descriptors"
+        self._put_descriptors()
+        self.step = "session"
+        os.setsid()
+        self.step = "signals"
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        self._set_bounds()
+        if b"uid" in self._words:
+            self.step = "identity"
+            self._become(*(int(self._one(word)) for word in (b"uid", b"gid")))
+        self.step = "directory"
+        os.chdir(self._one(b"directory"))  # as the program: it may not have what root has
+        if b"no-new-privileges" in self._words:
+            self.step = "no-new-privileges"
+            forbid_new_privileges()
+        self.step = "exec"
+        self._run_program()
+
+    def _one(self, word: bytes) -> bytes:
+        [value] = self._words[word]
+        return value
+
+    def _put_descriptors(self) -> None:
+        """Bring the descriptors to 0 and on; whatever else is open closes with the exec."""
+        free = len(self._descriptors)
+        # First out of each other's way: a source may stand where another is to go.
+        self.report = fcntl.fcntl(self.report, fcntl.F_DUPFD_CLOEXEC, free)
+        sources = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, free) for each in self._descriptors]
+        for target, source in enumerate(sources):
+            os.dup2(source, target)
+
+    def _set_bounds(self) -> None:
+        """Set what only the daemon's own identity may set, or may set more freely."""
+        if b"umask" in self._words:
+            self.step = "umask"
+            os.umask(int(self._one(b"umask")))
+        if b"cgroup" in self._words:
+            self.step = "cgroup"
+            path = os.path.join(self._one(b"cgroup"), b"cgroup.procs")
+            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            os.write(descriptor, b"0")
+            os.close(descriptor)
+        for value in self._words.get(b"limit", ()):
+            name, soft, hard = value.split()
+            self.step = f"limit {name.decode()}"
+            set_limit(name.decode(), soft, hard)
+        if b"nice" in self._words:
+            self.step = "nice"
+            os.setpriority(os.PRIO_PROCESS, 0, int(self._one(b"nice")))
+
+    def _become(self, uid: int, gid: int) -> None:
+        """Take another identity, for good, and make sure of it."""
+        groups = [int(number) for number in self._one(b"groups").split()]
+        os.setgroups(groups)
+        if sys.platform == "darwin":
+            os.setgid(gid)
+            os.setuid(uid)
+            found = (os.getuid(), os.geteuid(), os.getgid(), os.getegid())
+            expected = (uid, uid, gid, gid)
+        else:
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+            found = (*os.getresuid(), *os.getresgid(), *sorted(os.getgroups()))
+            expected = (uid, uid, uid, gid, gid, gid, *sorted(set(groups)))
+        if found != expected:
+            raise PermissionError(errno.EPERM, "not what was asked for")
+        if uid != 0:
+            self.step = "root"
+            with contextlib.suppress(OSError):
+                os.setuid(0)
+                raise RootRegained
+
+    def _run_program(self) -> NoReturn:
+        environment = dict(each.split(b"=", 1) for each in self._words.get(b"env", ()))
+        if b"listen" in self._words:
+            names = self._words[b"listen"]
+            environment[b"LISTEN_PID"] = b"%d" % os.getpid()
+            environment[b"LISTEN_FDS"] = b"%d" % len(names)
+            environment[b"LISTEN_FDNAMES"] = b":".join(names)
+        refusal: OSError | None = None
+        for path in self._words[b"path"]:
+            try:
+                os.execve(path, self._words[b"arg"], environment)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                refusal = refusal or error
+            except PermissionError as error:  # says more than that others are not there
+                refusal = error
+        raise refusal or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def set_limit(name: str, soft: bytes, hard: bytes) -> None:
+    """Set a limit of resources of this process."""
+    number = getattr(resource, f"RLIMIT_{name.upper()}", None)
+    if number is None:
+        raise OSError(errno.EINVAL, "no such limit here")
+    unlimited = resource.RLIM_INFINITY
+    pair = [unlimited if each == b"unlimited" else int(each) for each in (soft, hard)]
+    try:
+        resource.setrlimit(number, (pair[0], pair[1]))
+    except ValueError as error:  # how Python tells both of its errors
+        above = pair[1] != unlimited and (pair[0] == unlimited or pair[0] > pair[1])
+        raise OSError(errno.EINVAL if above else errno.EPERM, str(error)) from None
+
+
+def forbid_new_privileges() -> None:
+    """Let no program that we run have more privileges than we have."""
+    if sys.platform != "linux":
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if LIBC.prctl(*map(ctypes.c_ulong, (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
