@@ -128,6 +128,10 @@ class Admission:
             return f"waiting for its turn (max-starting {self._max_starting})"
         return "waiting for its turn"
 
+    def is_next(self, candidate: Candidate) -> bool:
+        """True if nothing keeps ``candidate`` out but those who come in just now."""
+        return candidate in self._queue and not self._is_full() and self._start_delay <= 0
+
     def is_hopeless(self, candidate: Candidate) -> bool:
         """True if ``candidate`` waits for something that is not even on its way."""
         missing = self._missing(candidate) if candidate in self._blocked else None

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import DAEMON_STREAMS
+from supervisortw.core.model import DAEMON_STREAMS, DISCARD
 from supervisortw.core.status import LogPiece
 from supervisortw.errors import LocalError, Refused, SpawnError
 from supervisortw.interfaces import Cancel
@@ -272,14 +272,12 @@ class PassedOn:
         return Refused(f"its output goes to {self._where} and is not kept")
 
 
-def output_for(
-    logfile: str | None, open_file: Callable[[str], int], reactor: IReactorFDSet
-) -> Output:
+def output_for(logfile: str, open_file: Callable[[str], int], reactor: IReactorFDSet) -> Output:
     """Return the output for a program's ``logfile`` setting.
 
     ``open_file(path)`` opens a regular file for reading and appending; it raises LocalError.
     """
-    if logfile is None:
+    if logfile == DISCARD:
         return PassedOn("nowhere (logfile none)", lambda: os.open(os.devnull, os.O_WRONLY))
     if logfile in DAEMON_STREAMS:
         stream = DAEMON_STREAMS.index(logfile) + 1

@@ -318,7 +318,7 @@ class ManagedProcess:
         """True in a state that is over in a moment: it only leads from one to the next."""
         state = self.life.state
         if state is State.WAITING:
-            return bool(self._events)
+            return bool(self._events) or self._admission.is_next(self)
         return state is State.STARTING and not self.life.spawned
 
     def _publish(self) -> None:

@@ -155,11 +155,10 @@ class Supervisor:
     async def stop(self, names: Sequence[str], *, all_of_it: bool = False) -> list[Outcome]:
         """Stop what is up in the reverse order: each wave when the one before is gone."""
         chosen, unknown = self.roster.select(names)
+        processes = {name: self.roster[name] for name in chosen}  # a reload may remove them
         outcomes = await self._stop_in_waves(chosen)
-        if all_of_it:
-            outcomes = await _all([self._end_escaped(outcome) for outcome in outcomes])
-        else:
-            outcomes = await _all([self._tell_escaped(outcome) for outcome in outcomes])
+        tell = _end_escaped if all_of_it else _tell_escaped
+        outcomes = await _all([tell(processes[each.name], each) for each in outcomes])
         return _in_asked_order(chosen, outcomes) + unknown
 
     async def restart(self, names: Sequence[str]) -> list[Outcome]:
@@ -243,27 +242,6 @@ class Supervisor:
     def _new_spawn_id(self, name: str) -> SpawnId:
         self._spawns += 1
         return SpawnId(daemon=self._around.token, name=name, number=self._spawns)
-
-    async def _tell_escaped(self, outcome: Outcome) -> Outcome:
-        """Add to the answer to a stop who has left the session of the program."""
-        if outcome.result is not Result.STOPPED:
-            return outcome
-        try:
-            told = await self.roster[outcome.name].find_escaped()
-        except LocalError as error:
-            told = [str(error)]
-        return replace(outcome, text="; ".join([outcome.text, *told]))
-
-    async def _end_escaped(self, outcome: Outcome) -> Outcome:
-        """End who has left the session of a program that is down, and add it to the answer."""
-        if outcome.result not in {Result.STOPPED, Result.ALREADY_DOWN}:
-            return outcome
-        try:
-            all_gone, told = await self.roster[outcome.name].end_escaped()
-        except LocalError as error:
-            all_gone, told = False, [str(error)]
-        result = outcome.result if all_gone else Result.FAILED
-        return replace(outcome, result=result, text="; ".join([outcome.text, *told]))
 
     def _forget(self, name: str) -> None:
         self._around.stdin.close(name)
@@ -431,6 +409,29 @@ def _refuse_shared_logs(processes: Sequence[Process]) -> None:
     files = [path for path in paths if path != DISCARD and not path.startswith("/dev/")]
     if len(set(files)) < len(files):
         raise Refused("its logfile needs %(process_num)d, or several processes would share it")
+
+
+async def _tell_escaped(process: ManagedProcess, outcome: Outcome) -> Outcome:
+    """Add to the answer to a stop who has left the session of the program."""
+    if outcome.result is not Result.STOPPED:
+        return outcome
+    try:
+        told = await process.find_escaped()
+    except LocalError as error:
+        told = [str(error)]
+    return replace(outcome, text="; ".join([outcome.text, *told]))
+
+
+async def _end_escaped(process: ManagedProcess, outcome: Outcome) -> Outcome:
+    """End who has left the session of a program that is down, and add it to the answer."""
+    if outcome.result not in {Result.STOPPED, Result.ALREADY_DOWN}:
+        return outcome
+    try:
+        all_gone, told = await process.end_escaped()
+    except LocalError as error:
+        all_gone, told = False, [str(error)]
+    result = outcome.result if all_gone else Result.FAILED
+    return replace(outcome, result=result, text="; ".join([outcome.text, *told]))
 
 
 def _in_asked_order(names: Sequence[str], outcomes: list[Outcome]) -> list[Outcome]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from leaving_out import leave_out
 
 # Accounts that nearly every machine has. Not nobody: that one stands for no identity at all.
 ORDINARY = ("games", "daemon")
@@ -52,6 +55,18 @@ def root_who_can_help(other: Account) -> Account:
     if other.unaided:
         return ourselves()
     return Account("root", 0, 0, ("setpriv", "--securebits=+no_setuid_fixup", *READING))
+
+
+def python_of(account: Account) -> str:
+    """Return a Python that this user can run without any privilege; without one, skip."""
+    who = ("setpriv", f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups")
+    for found in (sys.executable, shutil.which("python3", path="/usr/bin:/usr/local/bin")):
+        if found is None:
+            continue
+        tried = [*who, found, "-I", "-S", "-c", "import socket"]
+        if subprocess.run(tried, capture_output=True, cwd="/", check=False).returncode == 0:
+            return found
+    return leave_out(f"there is no Python here that {account.name} can run")
 
 
 def somebody(name: str) -> Account | None:

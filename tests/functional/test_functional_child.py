@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -85,10 +86,18 @@ def test_under_the_daemons_identity_it_has_the_daemons_environment(daemon: Daemo
     daemon.write(SLEEPER)
     daemon.start()
     given = daemon.environment_with(
-        SUPERVISOR_ENABLED="1", SUPERVISOR_PROCESS_NAME="sleeper", EMPTY=""
+        SUPERVISOR_ENABLED="1",
+        SUPERVISOR_PROCESS_NAME="sleeper",
+        SUPERVISOR_GROUP_NAME="sleeper",
+        EMPTY="",
     )
     expected = {name: text for name, text in given.items() if name not in FOR_THE_DAEMON_ALONE}
-    assert environment_of(_sleeper(daemon)) == expected
+    found = environment_of(_sleeper(daemon))
+    assert re.fullmatch("[0-9a-f]{16}:sleeper:1", found.pop("SUPERVISOR_SPAWN_ID"))
+    assert found == expected
+
+
+OUR_WORDS = ("ENABLED", "PROCESS_NAME", "GROUP_NAME", "SPAWN_ID")
 
 
 def test_no_variable_of_ours_reaches_it_whatever_is_passed(daemon: Daemon) -> None:
@@ -98,7 +107,7 @@ def test_no_variable_of_ours_reaches_it_whatever_is_passed(daemon: Daemon) -> No
     found = environment_of(_sleeper(daemon))
     assert not set(found) & set(FOR_THE_DAEMON_ALONE)
     ours = {name for name in found if name.startswith("SUPERVISOR_")}
-    assert ours == {"SUPERVISOR_ENABLED", "SUPERVISOR_PROCESS_NAME"}
+    assert ours == {f"SUPERVISOR_{word}" for word in OUR_WORDS}
 
 
 def test_its_command_is_split_as_by_a_shell_and_not_run_by_one(daemon: Daemon) -> None:

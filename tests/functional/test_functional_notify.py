@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from functional_account import Account, root_who_can_help
+from functional_account import Account, python_of
 from functional_daemon import Daemon, Row
 from functional_processes import PATIENCE, environment_of, is_alive, wait_until, wait_until_gone
 
@@ -126,7 +126,7 @@ class TestReadiness:
             assert not path.parent.exists()
 
     def test_one_that_is_not_ready_in_time_is_ended(self, daemon: Daemon) -> None:
-        command = "command /bin/sh -c 'echo $$ ; exec sleep 1000'"
+        command = "command /bin/sh -c 'echo $$$$ ; exec sleep 1000'"
         daemon.write(
             f"<program silent>\n{command}\nnotify yes\nready-seconds 2\n{NO_RETRY}\n</program>"
         )
@@ -227,8 +227,9 @@ class TestAnotherUser:
     def test_it_is_heard_and_a_stranger_is_not(
         self, daemon: Daemon, ordinary: Account, stranger: Account, talker: Talker
     ) -> None:
-        daemon.account = root_who_can_help(ordinary)
         daemon.place.chmod(0o755)
+        theirs = python_of(ordinary)
+        talker.command = talker.command.replace(sys.executable, theirs)
         daemon.write(talker.program(f"user {ordinary.name}"))
         daemon.start()
         talker.say("STATUS=here")

@@ -56,7 +56,9 @@ def test_its_environment_is_that_of_a_login(daemon: Daemon, ordinary: Account) -
     daemon.write(_sleeper(ordinary.name))
     daemon.start()
     entry = pwd.getpwnam(ordinary.name)
-    assert environment_of(daemon.wait_for("sleeper", "RUNNING").pid) == {
+    found = environment_of(daemon.wait_for("sleeper", "RUNNING").pid)
+    assert found.pop("SUPERVISOR_SPAWN_ID")
+    assert found == {
         "PATH": PATH,
         "HOME": entry.pw_dir,
         "USER": ordinary.name,
@@ -67,6 +69,7 @@ def test_its_environment_is_that_of_a_login(daemon: Daemon, ordinary: Account) -
         "TZ": "UTC",
         "SUPERVISOR_ENABLED": "1",
         "SUPERVISOR_PROCESS_NAME": "sleeper",
+        "SUPERVISOR_GROUP_NAME": "sleeper",
     }
     (told,) = [line for line in daemon.log_text().splitlines() if "does not get" in line]
     assert told.endswith("NOTIFY_SOCKET, SECRET")
