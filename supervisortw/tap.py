@@ -248,14 +248,7 @@ def _twistd_log() -> Output:
 
 
 def _log_change(change: StateChanged) -> None:
-    log.info(
-        "{name}: {before} -> {after}{pid}{detail}",
-        name=change.name,
-        before=change.before.value,
-        after=change.after.value,
-        pid=f" (pid {change.pid})" if change.pid else "",
-        detail=f": {change.detail}" if change.detail else "",
-    )
+    log.info("{change}", change=change)
 
 
 def _log_refusal(failure: Any) -> None:

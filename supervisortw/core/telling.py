@@ -29,6 +29,8 @@ class History:
 
 def detail(process: Process, life: Life, history: History) -> str:
     """Return why it is in that state; nothing where the state says it all."""
+    if life.state in {State.STARTING, State.RUNNING}:
+        return ""
     last = str(history.last) if history.last else "not started"
     if life.state is State.BACKOFF:
         again = f"next try in {round(life.delay, 1):g} s"

@@ -53,8 +53,9 @@ class ChildTransport:
     def _end(self, reason: Exception) -> None:
         self._unwatch()
         self.pid = None
-        self._protocol.processExited(Failure(reason))
-        self._protocol.processEnded(Failure(reason))
+        failure = Failure(reason)
+        self._protocol.processExited(failure)
+        self._protocol.processEnded(failure)
 
     def signalProcess(self, signalID: str | int) -> None:
         """Send a signal by number, or by name without SIG; ProcessExitedAlready after the reap."""

@@ -23,6 +23,11 @@ class StateChanged:
     pid: int
     detail: str
 
+    def __str__(self) -> str:
+        pid = f" (pid {self.pid})" if self.pid else ""
+        detail = f": {self.detail}" if self.detail else ""
+        return f"{self.name}: {self.before.value} -> {self.after.value}{pid}{detail}"
+
 
 Listener = Callable[[StateChanged], None]
 

@@ -80,7 +80,7 @@ class ManagedProcess:
         self._asked = False
         self._restarts = 0
         self._told = State.STOPPED
-        self._detail = "not started"
+        self._before: State | None = None
         self._spawn_error = ""
         self._fault = ""
         self._said = ""
@@ -150,7 +150,16 @@ class ManagedProcess:
             return self._admission.waits_for(self)
         if self.life.state in {State.STARTING, State.RUNNING} and self._said:
             return self._said
-        return self._detail
+        if self._before is None:
+            return "not started"
+        history = telling.History(
+            before=self._before,
+            last=self.last,
+            alive=self.up,
+            spawn_error=self._spawn_error,
+            fault=self._fault,
+        )
+        return telling.detail(self.program, self.life, history)
 
     # What operators ask for.
 
@@ -181,7 +190,7 @@ class ManagedProcess:
         await self.settled()
         if self.life.state in ALIVE or self.life.wanted:
             return self._outcome(Result.SUPERSEDED, "somebody else started it meanwhile")
-        return self._outcome(Result.STOPPED, self._detail)
+        return self._outcome(Result.STOPPED, self.detail)
 
     async def find_escaped(self) -> Sequence[str]:
         """Return in words who has left its session and is still there. Raises LocalError."""
@@ -258,7 +267,7 @@ class ManagedProcess:
         if state is State.STOPPED:
             return self._outcome(Result.SUPERSEDED, "somebody else stopped it meanwhile")
         if state is State.EXITED and self._ended_well:
-            return self._outcome(Result.ENDED, self._detail)
+            return self._outcome(Result.ENDED, self.detail)
         return self._outcome(Result.FAILED, self.detail)
 
     def _outcome(self, result: Result, text: str) -> Outcome:
@@ -299,20 +308,10 @@ class ManagedProcess:
             self._carry_out(effect)
         if self.life.state is not before.state or self.life.spawned is not before.spawned:
             self._since = self._clock.seconds()
-            self._detail = self._tell(before.state)
+            self._before = before.state
             if not self._is_passing():
                 self._publish()
             self._admission.moved(self)
-
-    def _tell(self, before: State) -> str:
-        history = telling.History(
-            before=before,
-            last=self.last,
-            alive=self.up,
-            spawn_error=self._spawn_error,
-            fault=self._fault,
-        )
-        return telling.detail(self.program, self.life, history)
 
     def _is_passing(self) -> bool:
         """True in a state that is over in a moment: it only leads from one to the next."""

@@ -63,7 +63,9 @@ def python_of(account: Account) -> str:
     for found in (sys.executable, shutil.which("python3", path="/usr/bin:/usr/local/bin")):
         if found is None:
             continue
-        tried = [*who, found, "-I", "-S", "-c", "import socket"]
+        # setpriv itself still has its privileges when it runs the first one.
+        again = "import os, sys; os.execv(sys.executable, [sys.executable, '-c', 'import socket'])"
+        tried = [*who, found, "-I", "-S", "-c", again]
         if subprocess.run(tried, capture_output=True, cwd="/", check=False).returncode == 0:
             return found
     return leave_out(f"there is no Python here that {account.name} can run")

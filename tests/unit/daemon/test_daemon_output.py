@@ -467,7 +467,7 @@ class TestPassedOn:
     @pytest.mark.parametrize(
         ("logfile", "where"),
         [
-            (None, "nowhere (logfile none)"),
+            (DISCARD, "nowhere (logfile none)"),
             ("/dev/stdout", "supervisord's /dev/stdout"),
             ("/dev/null", "/dev/null"),
         ],
