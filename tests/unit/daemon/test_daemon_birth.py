@@ -200,6 +200,18 @@ class TestTries:
         bench.end()
         assert bench.results == [99]
 
+    def test_the_end_may_be_told_as_a_lost_connection(
+        self, bench: Bench, forked: list[int]
+    ) -> None:
+        bench.birth.start()
+        bench.begin()
+        bench.drop()
+        bench.forks.usable = False
+        bench.birth.connectionLost(Failure(ConnectionDone()))
+        bench.say("pid 99\n")
+        bench.end()
+        assert bench.results == [99]
+
     def test_the_daemon_forks_at_once_where_nobody_else_can(
         self, bench: Bench, forked: list[int]
     ) -> None:
