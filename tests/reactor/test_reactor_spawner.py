@@ -140,6 +140,7 @@ async def place(way: str, make_watcher: MakeWatcher = SigchldWatcher) -> AsyncIt
     path = Path(tempfile.mkdtemp(prefix="sv-", dir="/tmp"))
     path.chmod(0o755)
     readers = len(reactor.getReaders())
+    handler = signal.getsignal(signal.SIGCHLD)
     limit = FileLimit()
     place = Place(way, path, PosixSpawner(reactor, make_watcher(reactor), limit), limit)
     if way == FORK:
@@ -155,6 +156,7 @@ async def place(way: str, make_watcher: MakeWatcher = SigchldWatcher) -> AsyncIt
         place.spawner.close()
         await until(no_child_is_left)
         await until(lambda: len(reactor.getReaders()) <= readers)
+        signal.signal(signal.SIGCHLD, handler)  # else each watcher calls all that were before
         shutil.rmtree(path)
 
 
@@ -471,6 +473,7 @@ class TestTheForkersDeath:
             await here.ask("true")
             first = here.forker
             os.kill(first, signal.SIGKILL)
+            os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
             await here.ask("true")
             assert here.forker != first
 
