@@ -131,22 +131,30 @@ class Birth:
 
     def doRead(self) -> None:
         """Take in what the child says, up to the end, which tells that it has become the program."""
+        if self._hear():
+            self._settle()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Take in the end, of which reactors tell like this as well; or the reactor has stopped."""
         if self._report < 0:
             return
+        if self._hear():
+            self._settle()
+        else:
+            self._close_report()
+            self._close_copies()
+
+    def _hear(self) -> bool:
+        """Read what is there; return True at the end."""
         try:
             while data := os.read(self._report, LONGEST_REPORT):
                 self._heard = (self._heard + data)[:LONGEST_REPORT]
         except BlockingIOError:
             self._learn_pid()
-            return
+            return False
         self._close_report()
         self._learn_pid()
-        self._settle()
-
-    def connectionLost(self, reason: Failure) -> None:
-        """Take in the end of the pipe, which can come like this; or the reactor has stopped."""
-        self.doRead()
-        self._close_report()
+        return True
 
     def _learn_pid(self) -> None:
         first, newline, _ = self._heard.partition(b"\n")
