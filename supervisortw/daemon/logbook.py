@@ -19,6 +19,7 @@ from twisted.logger import (
 from zope.interface import implementer
 
 from supervisortw.core.text import one_line
+from supervisortw.daemon.events import StateChanged
 from supervisortw.daemon.output import LogFile
 
 # The words of supervisor 1.0, and the nearest level of Twisted.
@@ -69,17 +70,31 @@ class _Lines:
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
+        self._second = -1  # the one that the stamp is for: hundreds of lines have the same
+        self._stamp = ""
 
     def __call__(self, event: LogEvent) -> None:
-        when = event.get("log_time", 0.0)
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
-        level = event["log_level"].name
-        text = one_line(formatEvent(event) or _legacy_text(event))
-        self._write(f"{stamp},{int(when * 1000) % 1000:03} {level} {text}\n")
+        head = f"{self._time(event.get('log_time', 0.0))} {event['log_level'].name}"
+        self._write(f"{head} {one_line(_text(event))}\n")
         failure = event.get("log_failure")
         if failure is not None:
             for part in failure.getTraceback(elideFrameworkCode=True).splitlines():
-                self._write(f"{stamp},{int(when * 1000) % 1000:03} {level}   {one_line(part)}\n")
+                self._write(f"{head}   {one_line(part)}\n")
+
+    def _time(self, when: float) -> str:
+        second = int(when)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        return f"{self._stamp},{int(when * 1000) % 1000:03}"
+
+
+def _text(event: LogEvent) -> str:
+    # What happens to programs is told most often, and formatting an event takes Twisted a while.
+    change = event.get("change")
+    if isinstance(change, StateChanged):
+        return str(change)
+    return formatEvent(event) or _legacy_text(event)
 
 
 def _legacy_text(event: LogEvent) -> str:

@@ -18,6 +18,7 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from supervisortw.core.limits import LIMITS
+from supervisortw.core.model import DISCARD
 from supervisortw.daemon.output import LogFile, PassedOn, output_for
 from supervisortw.errors import LocalError, Refused, SpawnError
 
