@@ -58,6 +58,12 @@ def reading(pipes: StdinPipes) -> Iterator[int]:
         os.close(kept)
 
 
+def fill(pipes: StdinPipes) -> None:
+    """Write more than anybody takes."""
+    for _ in range(100):
+        pipes.write("web", b"x" * LIMITS.stdin_bytes)
+
+
 def test_what_is_written_is_read(pipes: StdinPipes, writers: Writers) -> None:
     with reading(pipes) as end:
         pipes.write("web", b"hello\n")
@@ -91,8 +97,7 @@ def test_what_the_pipe_has_no_room_for_follows_later(pipes: StdinPipes, writers:
 def test_who_does_not_read_is_not_written_to_for_ever(pipes: StdinPipes) -> None:
     with reading(pipes):
         with pytest.raises(Refused, match="does not read its standard input fast enough"):
-            for _ in range(100):
-                pipes.write("web", b"x" * LIMITS.stdin_bytes)
+            fill(pipes)
         pipes.close("web")
 
 
@@ -112,8 +117,7 @@ def test_who_has_no_pipe_is_not_written_to(pipes: StdinPipes) -> None:
 def test_a_lost_pipe_is_closed(pipes: StdinPipes, writers: Writers) -> None:
     with reading(pipes):
         with pytest.raises(Refused):
-            for _ in range(100):
-                pipes.write("web", b"x" * LIMITS.stdin_bytes)
+            fill(pipes)
         [writer] = writers.writers
         writer.connectionLost(Failure(ConnectionDone()))
         assert writers.writers == []
