@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from supervisortw.core.model import Limit
+
+STREAMS = 3
 
 
 class FileLimit:
@@ -19,6 +22,8 @@ class FileLimit:
         self.original = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._raised = False
         self._threads_at_work = 0
+        # Numbers below the original limit: a child can be given no others while it holds.
+        self._low: list[int] = []
 
     def raise_to(self, needed: int) -> str | None:
         """Raise the soft limit to ``needed`` if it is lower; return what stands against it, if so.
@@ -32,6 +37,7 @@ class FileLimit:
         allowed = needed if hard == unlimited else min(needed, hard)
         try:
             if allowed > soft:
+                self._keep_low_numbers()
                 resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
                 self._raised = True
         except (OSError, ValueError):  # the system has a limit of its own (macOS)
@@ -49,6 +55,34 @@ class FileLimit:
             return ()
         soft, hard = (None if each == resource.RLIM_INFINITY else each for each in self.original)
         return (Limit(name="nofile", soft=soft, hard=hard),)
+
+    def _keep_low_numbers(self) -> None:
+        while len(self._low) < STREAMS:
+            self._low.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+
+    def close(self) -> None:
+        """Let go of the numbers that were kept for streams; nothing can be started any more."""
+        while self._low:
+            os.close(self._low.pop())
+
+    @contextlib.contextmanager
+    def for_streams(self, streams: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Give out numbers for ``streams`` that are good also while the limit is lowered.
+
+        Raises OSError if there are none.
+        """
+        if not self._raised or max(streams) < self.original[0]:
+            yield streams
+            return
+        try:
+            for stream, low in zip(streams, self._low, strict=True):
+                os.dup2(stream, low, inheritable=False)
+            yield tuple(self._low)
+        finally:
+            for low in self._low:  # else nobody would see the end of a pipe
+                nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+                os.dup2(nowhere, low, inheritable=False)
+                os.close(nowhere)
 
     def can_be_lowered(self) -> bool:
         """True if nobody would notice that the limit is the original one for a moment.

@@ -20,7 +20,6 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.daemon import forker
 from supervisortw.daemon.birth import Birth, StepFailed
 from supervisortw.daemon.exits import ExitWatcher
-from supervisortw.daemon.filelimits import FileLimit
 from supervisortw.daemon.posixspawn import spawn
 from supervisortw.interfaces import Cancel
 
@@ -195,12 +194,7 @@ class ForkerLink:
         self._channel = self._pid = None
 
 
-def launcher(file_limit: FileLimit) -> Launch:
-    """Return what starts a forker with the limits that the daemon was started with."""
+def launch(channel: int, nowhere: int) -> int:
+    """Start a forker. It has our limits; each message says which of them a child is to have."""
     command = (sys.executable, "-I", "-S", "-E", os.path.abspath(forker.__file__))
-
-    def launch(channel: int, nowhere: int) -> int:
-        with file_limit.for_children():
-            return spawn(command[0], command, {}, (channel, nowhere, nowhere))
-
-    return launch
+    return spawn(command[0], command, {}, (channel, nowhere, nowhere))

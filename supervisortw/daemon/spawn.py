@@ -24,7 +24,7 @@ from supervisortw.daemon.birth import Birth, StepFailed
 from supervisortw.daemon.child import ChildTransport
 from supervisortw.daemon.exits import ExitWatcher, bury
 from supervisortw.daemon.filelimits import FileLimit
-from supervisortw.daemon.forkerlink import ForkerLink, launcher
+from supervisortw.daemon.forkerlink import ForkerLink, launch
 from supervisortw.daemon.spawnorder import encode, refusal, search
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import SpawnRequest
@@ -44,13 +44,14 @@ class PosixSpawner:
         self._reactor = reactor
         self._watcher = watcher
         self._file_limit = file_limit
-        self._forker = forker or ForkerLink(reactor, watcher, launcher(file_limit))
+        self._forker = forker or ForkerLink(reactor, watcher, launch)
         self._nowhere = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._can_spawn = True
 
     def close(self) -> None:
         """Let go what is needed for starting processes; nothing can be started any more."""
         self._forker.close()
+        self._file_limit.close()
         os.close(self._nowhere)
 
     def spawn(
@@ -91,11 +92,11 @@ class PosixSpawner:
         """Start a program from here. Raises StepFailed."""
         with _in_directory(request.directory), _with_umask(request.umask):
             path = _first_executable(paths)
-            with self._file_limit.for_children():
-                try:
-                    return posixspawn.spawn(path, request.command, request.environment, streams)
-                except OSError as error:
-                    raise StepFailed(error.errno or errno.EIO, "exec") from None
+            try:
+                with self._file_limit.for_streams(streams) as low, self._file_limit.for_children():
+                    return posixspawn.spawn(path, request.command, request.environment, low)
+            except OSError as error:
+                raise StepFailed(error.errno or errno.EIO, "exec") from None
 
     def _birth(self, paths: Sequence[str], streams: Sequence[int], request: SpawnRequest) -> Birth:
         if len(request.listening) > LIMITS.spawn_sockets:

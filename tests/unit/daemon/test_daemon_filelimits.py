@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import resource
 from collections.abc import Iterator
 
@@ -106,3 +108,29 @@ def test_it_is_lowered_only_while_no_thread_could_notice() -> None:
     assert not limit.can_be_lowered()
     limit.thread_ends()
     assert limit.can_be_lowered()
+
+
+def test_streams_have_numbers_that_the_original_limit_allows() -> None:
+    limit = FileLimit()
+    limit.raise_to(300)
+    read_end, write_end = os.pipe()
+    high = fcntl.fcntl(write_end, fcntl.F_DUPFD_CLOEXEC, SOFT + 5)
+    os.close(write_end)
+    try:
+        with limit.for_streams((read_end, read_end, read_end)) as low:
+            assert low == (read_end, read_end, read_end)
+        with limit.for_streams((0, high, high)) as low, limit.for_children():
+            assert max(low) < SOFT
+            os.write(low[1], b"x")
+            assert not any(map(os.get_inheritable, low))
+        os.close(high)
+        assert os.read(read_end, 10) == b"x"
+        assert os.read(read_end, 10) == b"", "somebody still holds the pipe"
+    finally:
+        os.close(read_end)
+        limit.close()
+
+
+def test_streams_stay_what_they_are_where_nothing_was_raised() -> None:
+    with FileLimit().for_streams((0, 900, 900)) as streams:
+        assert streams == (0, 900, 900)
