@@ -341,6 +341,7 @@ async def test_its_limit_of_open_files_is_that_which_the_daemon_was_started_with
     async with place(way) as here:
         assert here.file_limit.raise_to(original + 500) is None
         assert await here.output("sh", "-c", "ulimit -n") == f"{original}\n"
+        here.file_limit.close()
 
 
 @pytest.mark.needs_linux
