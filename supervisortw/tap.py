@@ -190,8 +190,15 @@ class DaemonService(Service):
         reloading.addErrback(_log_refusal)
 
     def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Call ``function`` in a thread, the only way in which this daemon does so."""
+        self._file_limit.thread_begins()
         pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, function, *arguments)
+        done = deferToThreadPool(self._reactor, pool, function, *arguments)
+        return done.addBoth(self._thread_is_done)
+
+    def _thread_is_done(self, result: object) -> object:
+        self._file_limit.thread_ends()
+        return result
 
     def _output_for(self, process: Process, path: str) -> Output:
         return output_for(path, lambda path: open_program_log(process, path), self._reactor)

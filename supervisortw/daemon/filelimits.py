@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 from collections.abc import Iterator
 
 from supervisortw.core.model import Limit
-
-ROOM = 64  # descriptors that all our threads together may want within a moment
 
 
 class FileLimit:
@@ -21,6 +18,7 @@ class FileLimit:
     def __init__(self) -> None:
         self.original = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._raised = False
+        self._threads_at_work = 0
 
     def raise_to(self, needed: int) -> str | None:
         """Raise the soft limit to ``needed`` if it is lower; return what stands against it, if so.
@@ -55,14 +53,17 @@ class FileLimit:
     def can_be_lowered(self) -> bool:
         """True if nobody would notice that the limit is the original one for a moment.
 
-        A thread that opens a file in that moment gets the lowest number that is free, so it is enough
-        if that is well below the original limit.
+        A thread that opens a file in that moment could be refused, so none may be at work.
         """
-        if not self._raised:
-            return True
-        lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        os.close(lowest)
-        return lowest < self.original[0] - ROOM
+        return not self._raised or self._threads_at_work == 0
+
+    def thread_begins(self) -> None:
+        """Take note that a thread may open files from now on."""
+        self._threads_at_work += 1
+
+    def thread_ends(self) -> None:
+        """Take note that one of them is done."""
+        self._threads_at_work -= 1
 
     @contextlib.contextmanager
     def for_children(self) -> Iterator[None]:

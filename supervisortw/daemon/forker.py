@@ -8,12 +8,12 @@ It must never fail, so it is simple code: standard library only, run by its path
 ``python -I -S -E``, no imports of our own, nothing that grows. Where it cannot work, the daemon forks
 and runs `be_child` itself; so that imports nothing, logs nothing and takes no locks.
 
-A message is a list of ``word value`` items with a NUL between them. With it come descriptors: the
-report pipe, the standard streams, and the sockets that the program listens on::
+A message is a list of items, most of them ``word value``, with a NUL between them. With it come
+descriptors: the report pipe, the standard streams, and the sockets that the program listens on::
 
     path PATH                the program; of several, the first that can be run
-    arg TEXT                 each of its arguments, the first is its name
-    env NAME=TEXT            each of its variables
+    args N                   how many of the next items are its arguments; the first is its name
+    env N                    how many of the next items are its variables, NAME=TEXT
     directory PATH
     umask N
     cgroup DIRECTORY
@@ -36,6 +36,8 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import gc
+import itertools
 import os
 import resource
 import signal
@@ -46,26 +48,38 @@ from typing import NoReturn
 
 MAX_MESSAGE = 128 * 1024
 MAX_DESCRIPTORS = 253  # what the kernel takes
-FIRST_SOCKET = 3  # as sd_listen_fds(3) has it
 FAILED, NOT_SAFE = 127, 126
 
+BLOCKED = {
+    *(signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTERM),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGXFSZ),
+}
 CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
 CLONE_PARENT = 0x8000
 PR_SET_NO_NEW_PRIVS = 38
 
-# PyDLL keeps Python's own lock during a call, so that no other thread can hold it in a child.
+LISTS = (b"args", b"env")
+
+# What a child does is done with as few objects as possible: each page of memory that it touches has to
+# be copied first, and that is most of the time that a start takes. Hence these calls without Python's
+# exceptions and enums. PyDLL keeps Python's own lock during a call.
 LIBC = ctypes.PyDLL(None, use_errno=True)
 if sys.platform == "linux":
     LIBC.syscall.restype = ctypes.c_long
     LIBC.prctl.restype = ctypes.c_int
+SIG_SETMASK = int(signal.SIG_SETMASK)
+NO_SIGNALS = bytes(128)  # as large as a sigset_t is anywhere
 
 
 def main() -> int:
     """Fork for the parent, which has left its channel at descriptor 0, until it is gone."""
     with contextlib.suppress(OSError), open("/proc/self/comm", "w") as name:
         name.write("supervisor-fork")  # what ps and pgrep show
-    # The end of the channel ends us and no signal; a child lets in again what has come for it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    gc.disable()  # we make no cycles, and looking for some would copy all memory into each child
+    # The end of the channel ends us and no signal that people send; a child lets them in again.
+    signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+    for number in changed_signals():
+        signal.signal(number, signal.SIG_DFL)  # here, once, and not in each child
     serve(socket.socket(fileno=0), os.getppid())
     return 0
 
@@ -79,7 +93,6 @@ def clone_number() -> int | None:
 
 def serve(channel: socket.socket, parent: int) -> None:
     """Fork a child for each message, until there will be no more."""
-    changed = changed_signals()
     while True:
         message, descriptors, flags = receive(channel)
         if not message:
@@ -88,7 +101,7 @@ def serve(channel: socket.socket, parent: int) -> None:
             if flags & socket.MSG_CTRUNC:
                 raise OSError(errno.EMFILE, "descriptors were lost")
             if clone() == 0:
-                be_child(message, descriptors, parent, changed)
+                be_child(message, descriptors, parent)
         except OSError as error:
             if descriptors:
                 tell(descriptors[0], error, "clone")
@@ -134,11 +147,11 @@ def tell(report: int, error: BaseException, step: str) -> None:
 
 
 def be_child(
-    message: bytes, descriptors: Sequence[int], parent: int, changed: Iterable[int]
+    message: bytes, descriptors: Sequence[int], parent: int, changed: Iterable[int] = ()
 ) -> NoReturn:
     """Become the program that ``message`` describes, or tell why not, and exit.
 
-    All signals are blocked, and ``changed`` are those that must get their default action back.
+    ``changed`` are signals that must get their default action back; they are blocked meanwhile.
     """
     code = FAILED
     try:
@@ -173,9 +186,13 @@ class Child:
             raise OSError(errno.ENOSYS, "the kernel does not know CLONE_PARENT")
         os.write(self.report, b"pid %d\n" % os.getpid())
         self.step = "message"
-        for item in self._message.split(b"\0"):
+        items = iter(self._message.split(b"\0"))
+        for item in items:
             word, _, value = item.partition(b" ")
-            self._words.setdefault(word, []).append(value)
+            if word in LISTS:
+                self._words[word] = list(itertools.islice(items, int(value)))
+            else:
+                self._words.setdefault(word, []).append(value)
         self.step = "descriptors"
         self._put_descriptors()
         self.step = "session"
@@ -183,7 +200,7 @@ class Child:
         self.step = "signals"
         for number in changed:
             signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        LIBC.sigprocmask(SIG_SETMASK, NO_SIGNALS, None)
         self._set_bounds()
         if b"uid" in self._words:
             self.step = "identity"
@@ -202,10 +219,12 @@ class Child:
 
     def _put_descriptors(self) -> None:
         """Bring the descriptors to 0 and on; whatever else is open closes with the exec."""
-        free = len(self._descriptors)
-        # First out of each other's way: a source may stand where another is to go.
-        self.report = fcntl.fcntl(self.report, fcntl.F_DUPFD_CLOEXEC, free)
-        sources = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, free) for each in self._descriptors]
+        sources = self._descriptors
+        free = len(sources)
+        if self.report < free or min(sources) < free:
+            # First out of each other's way: a source may stand where another is to go.
+            self.report = fcntl.fcntl(self.report, fcntl.F_DUPFD_CLOEXEC, free)
+            sources = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, free) for each in sources]
         for target, source in enumerate(sources):
             os.dup2(source, target)
 
@@ -246,8 +265,7 @@ class Child:
             raise PermissionError(errno.EPERM, "not what was asked for")
         if uid != 0:
             self.step = "root"
-            with contextlib.suppress(OSError):
-                os.setuid(0)
+            if LIBC.setuid(0) == 0:
                 raise RootRegained
 
     def _run_program(self) -> NoReturn:
@@ -260,7 +278,7 @@ class Child:
         refusal: OSError | None = None
         for path in self._words[b"path"]:
             try:
-                os.execve(path, self._words[b"arg"], environment)
+                os.execve(path, self._words[b"args"], environment)
             except (FileNotFoundError, NotADirectoryError) as error:
                 refusal = refusal or error
             except PermissionError as error:  # says more than that others are not there

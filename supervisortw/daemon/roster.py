@@ -77,8 +77,14 @@ class Roster:
 
     def stop_waves(self, names: Iterable[str]) -> list[list[ManagedProcess]]:
         """Return processes in waves, each to be stopped when the one before is gone."""
-        last_first = reversed(self.in_start_order(names))
-        return [list(wave) for _, wave in groupby(last_first, key=self._rank)]
+        waves = [list(wave) for _, wave in groupby(self.in_start_order(names), key=self._rank)]
+        return waves[::-1]
+
+    def dependants_up(self, program: str) -> list[str]:
+        """Return the programs that depend on ``program`` and have a process that is up."""
+        depending = (each for each in self._processes.values() if each.up)
+        found = (each.program for each in depending if program in each.program.depends_on)
+        return list(dict.fromkeys(record.program for record in found))
 
     def _rank(self, process: ManagedProcess) -> Rank:
         return self._ranks[process.program.program]

@@ -46,11 +46,13 @@ def encode(request: SpawnRequest, paths: Sequence[str], original: Sequence[Limit
 
 def _items(request: SpawnRequest, paths: Sequence[str], original: Sequence[Limit]) -> Iterator[str]:
     yield from (f"path {path}" for path in paths)
-    yield from (f"arg {argument}" for argument in request.command)
+    yield f"args {len(request.command)}"
+    yield from request.command
+    yield f"env {len(request.environment)}"
     for name, value in request.environment.items():
         if not name or "=" in name:
             raise ValueError("illegal environment variable name")
-        yield f"env {name}={value}"
+        yield f"{name}={value}"
     yield f"directory {request.directory}"
     if request.umask is not None:
         yield f"umask {request.umask}"

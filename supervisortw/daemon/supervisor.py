@@ -159,6 +159,7 @@ class Supervisor:
         outcomes = await self._stop_in_waves(chosen)
         tell = _end_escaped if all_of_it else _tell_escaped
         outcomes = await _all([tell(processes[each.name], each) for each in outcomes])
+        outcomes = [self._with_dependants(processes[each.name], each) for each in outcomes]
         return _in_asked_order(chosen, outcomes) + unknown
 
     async def restart(self, names: Sequence[str]) -> list[Outcome]:
@@ -238,6 +239,16 @@ class Supervisor:
             new_spawn_id=self._new_spawn_id,
             random=self._around.random,
         )
+
+    def _with_dependants(self, process: ManagedProcess, outcome: Outcome) -> Outcome:
+        """Add to the answer to a stop who depends on the program and goes on."""
+        if outcome.result is not Result.STOPPED:
+            return outcome
+        dependants = self.roster.dependants_up(process.program.program)
+        if not dependants:
+            return outcome
+        told = f"still up, and depending on it: {', '.join(dependants)}"
+        return replace(outcome, text=f"{outcome.text}; {told}")
 
     def _new_spawn_id(self, name: str) -> SpawnId:
         self._spawns += 1

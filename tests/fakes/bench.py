@@ -35,7 +35,7 @@ class Bench:
     def __init__(self, *, obedient: bool = False, **keys: object) -> None:
         self.clock = Clock()
         self.spawner = FakeSpawner()
-        self.stop_spawner = FakeSpawner()
+        self.stop_spawner = FakeSpawner(last_pid=900)
         self.sessions = FakeSessions(self.clock, self.spawner, obedient=obedient)
         self.listener = RecordingListener()
         self.prepared: list[Process] = []

@@ -64,7 +64,7 @@ class FakeSpawner:
     `refuse`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, last_pid: int = 100) -> None:
         self.requests: list[SpawnRequest] = []
         self.alive: dict[int, FakeTransport] = {}
         self.failures: list[SpawnError] = []
@@ -72,7 +72,7 @@ class FakeSpawner:
         self.most_alive = 0
         self.hold = False
         self.held: list[tuple[Deferred[IProcessTransport], IProcessProtocol]] = []
-        self._last_pid = 100
+        self._last_pid = last_pid
 
     def spawn(
         self, protocol: IProcessProtocol, request: SpawnRequest

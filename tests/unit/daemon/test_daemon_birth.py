@@ -327,7 +327,7 @@ def test_no_descriptors_left_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_fork_leaves_our_signals_as_they_were() -> None:
     read_end, write_end = os.pipe()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    fork_here(b"path /no/such\0arg x\0directory /", (write_end, 0, 1, 2))
+    fork_here(b"path /no/such\0args 1\0x\0directory /", (write_end, 0, 1, 2))
     os.close(write_end)
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
     with os.fdopen(read_end) as report:

@@ -158,9 +158,11 @@ class TestStopping:
 
     def test_what_is_stopped_alone_stops_alone(self) -> None:
         made = booted()
-        Asked(made.supervisor.stop(["db"]))
+        stopping = Asked(made.supervisor.stop(["db", "apart"]))
         made.pass_time(1)
         assert states(made)["web"] == "RUNNING"
+        assert told(stopping)["db"].endswith("; still up, and depending on it: web")
+        assert "depending" not in told(stopping)["apart"]
 
 
 class TestRestarting:

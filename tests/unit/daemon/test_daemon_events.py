@@ -46,7 +46,7 @@ def test_one_that_fails_harms_nobody() -> None:
     with log_lines() as lines:
         bus.publish(change("a"))
     assert len(listener.changes) == 1
-    assert lines[0].startswith("a listener failed at StateChanged(")
+    assert lines[0] == "a listener failed at a: STOPPED -> STARTING (pid 12): why"
 
 
 def test_one_may_leave_while_it_is_told() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from collections.abc import Iterator
 
 import pytest
 
 from supervisortw.core.model import Limit
-from supervisortw.daemon.filelimits import ROOM, FileLimit
+from supervisortw.daemon.filelimits import FileLimit
 
 NOFILE = resource.RLIMIT_NOFILE
 SOFT = 200
@@ -96,17 +95,14 @@ def test_children_have_the_original_one(hard: int) -> None:
     assert soft() == 300
 
 
-def test_it_is_lowered_only_while_few_files_are_open() -> None:
+def test_it_is_lowered_only_while_no_thread_could_notice() -> None:
     limit = FileLimit()
-    ours = [os.open(os.devnull, os.O_RDONLY)]
-    try:
-        while ours[-1] < SOFT - ROOM - 2:
-            ours.append(os.open(os.devnull, os.O_RDONLY))
-        limit.raise_to(300)
-        assert limit.can_be_lowered()
-        ours.append(os.open(os.devnull, os.O_RDONLY))
-        assert not limit.can_be_lowered()
-        assert FileLimit().can_be_lowered(), "one that was not raised is not lowered"
-    finally:
-        for descriptor in ours:
-            os.close(descriptor)
+    limit.thread_begins()
+    assert limit.can_be_lowered(), "one that was not raised is not lowered"
+    limit.raise_to(300)
+    assert not limit.can_be_lowered()
+    limit.thread_begins()
+    limit.thread_ends()
+    assert not limit.can_be_lowered()
+    limit.thread_ends()
+    assert limit.can_be_lowered()

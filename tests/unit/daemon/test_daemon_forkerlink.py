@@ -47,6 +47,8 @@ class Bench:
         self.reactor = Readers()
         self.watcher = FakeWatcher()
         self.channels: list[socket.socket] = []
+        # Made before there is anything that a new process has for a moment, and then closes.
+        self.sleepers = [os.posix_spawnp("sleep", ["sleep", "60"], os.environ) for _ in range(3)]
         self.pids: list[int] = []
         self.refuses: OSError | None = None
         self.link = ForkerLink(self.reactor, self.watcher, self.launch, most_waiting=3)
@@ -57,7 +59,7 @@ class Bench:
         if self.refuses is not None:
             raise self.refuses
         self.channels.append(socket.socket(fileno=os.dup(channel)))
-        self.pids.append(os.posix_spawnp("sleep", ["sleep", "60"], os.environ))
+        self.pids.append(self.sleepers.pop())
         return self.pids[-1]
 
     def ask(self, text: bytes = b"path /x") -> Birth:
@@ -107,6 +109,9 @@ def bench() -> Iterator[Bench]:
     for pid in list(bench.watcher.looks):
         os.kill(pid, signal.SIGKILL)
         bench.watcher.wait(pid)
+    for pid in bench.sleepers:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
     assert bench.reactor.readers == bench.reactor.writers == []
     assert bench.link.fileno() == -1
     assert [birth for birth in bench.births if birth._copies or birth.fileno() >= 0] == []

@@ -418,7 +418,7 @@ def output(logfile: str | None) -> PassedOn:
 
 class TestPassedOn:
     def test_none_is_thrown_away(self) -> None:
-        writer = output(None).writer()
+        writer = output(DISCARD).writer()
         assert os.path.samestat(os.fstat(writer), os.stat(os.devnull))
         os.close(writer)
 
@@ -487,7 +487,7 @@ class TestPassedOn:
             assert str(caught.value) == f"its output goes to {where} and is not kept"
 
     def test_there_is_nothing_to_reopen_or_close(self) -> None:
-        passed_on = output(None)
+        passed_on = output(DISCARD)
         passed_on.reopen()
         passed_on.close()
         os.close(passed_on.writer())

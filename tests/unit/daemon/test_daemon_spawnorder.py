@@ -64,11 +64,13 @@ class TestMessage:
         assert encode(asked, ["/a/x", "/b/x"]).decode().split("\0") == [
             "path /a/x",
             "path /b/x",
-            "arg x",
-            "arg a b",
-            "arg ",
-            "env A=1=2",
-            "env B=ü",
+            "args 3",
+            "x",
+            "a b",
+            "",
+            "env 2",
+            "A=1=2",
+            "B=ü",
             "directory /d",
             "umask 18",
             "cgroup /c",
@@ -83,7 +85,7 @@ class TestMessage:
         ]
 
     def test_what_is_the_daemons_own_is_not_in_it(self) -> None:
-        assert encode(request(), ["/bin/x"]) == b"path /bin/x\0arg /bin/x\0directory /"
+        assert encode(request(), ["/bin/x"]) == b"path /bin/x\0args 1\0/bin/x\0env 0\0directory /"
 
     def test_original_limits_give_way_to_its_own(self) -> None:
         original = [Limit(name="nofile", soft=1, hard=2)]

@@ -120,7 +120,7 @@ class TestOrder:
     def test_stops_go_in_waves_from_the_highest_number_down(self) -> None:
         daemon = booted(*THREE, program("last2", priority=900), obedient=False)
         stopping = Asked(daemon.supervisor.stop(["all"]))
-        assert daemon.listener.told() == ["last2 STOPPING", "last STOPPING"]
+        assert daemon.listener.told() == ["last STOPPING", "last2 STOPPING"]
         daemon.spawner.exit(daemon.pid("last"))
         daemon.pass_time()
         assert daemon.listener.told() == ["last STOPPED"]
