@@ -1,4 +1,4 @@
-"""The commands that steer: start, stop, restart, signal, reload, shutdown."""
+"""The commands that steer: what changes programs, their number, or the daemon."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Exited:
     """The main process was reaped.
 
     ``code`` is None after a signal or if it is unknown; ``uptime`` is how long it lived, in seconds;
-    ``others_left`` is true if processes of its session are still there.
+    ``others_left`` is true unless it is known that nobody of its session is left.
     """
 
     code: int | None

@@ -55,7 +55,7 @@ class Limits:
     tail_lines: int = 15
 
     # Processes.
-    turn_seconds: float = 0.004  # of starting programs, before everybody else has their turn
+    turn_seconds: float = 0.004  # of starts, signals or sockets; then everybody has their turn
     spawns_under_way: int = 32  # processes that are being made at once
     identity_seconds: float = 1.0  # for so long a user is not looked up again
     environment_file_bytes: int = 64 * 1024

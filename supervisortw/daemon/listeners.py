@@ -50,7 +50,7 @@ class Listeners:
             self._open_one(str(address), isinstance(address, TcpAddress), settings)
 
     def change(self, settings: Settings) -> Deferred[None]:
-        """Close what is not wanted any more, or wanted otherwise, and open what is missing."""
+        """Close every socket, then open those that are wanted now; open sessions stay."""
         return self._changing.run(lambda: ensureDeferred(self._change(settings)))
 
     async def _change(self, settings: Settings) -> None:

@@ -1,7 +1,8 @@
 """Work that is done in small portions, so that the reactor stays responsive.
 
-Starting a program takes a millisecond or several, and hundreds may be due at once. In each turn of
-the reactor as many are started as fit into LIMITS.turn_seconds; the others wait for the next turn.
+Thousands of processes may have to be signalled, or hundreds of sockets to be opened, at once. In each
+turn of the reactor as much is done as fits into LIMITS.turn_seconds; the rest waits for the next turn.
+Starts have `supervisortw.daemon.admission`.
 """
 
 from __future__ import annotations
