@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -86,19 +86,19 @@ class Desk:
         answers, worst = await self.each(ask)
         return max(worst, self.tell(answers))
 
-    def tell(
-        self, answers: Sequence[tuple[str, list[Outcome]]], known: Collection[str] = ()
-    ) -> ExitCode:
+    def tell(self, answers: Sequence[tuple[str, list[Outcome]]]) -> ExitCode:
         """Print what came of a request. A name counts as unknown only if no daemon knows it."""
-        known = set(known)
-        for _, outcomes in answers:
-            known.update(each.name for each in outcomes if each.result is not Result.UNKNOWN)
+        strange = [
+            {each.name for each in outcomes if each.result is Result.UNKNOWN}
+            for _, outcomes in answers
+        ]
+        unknown = set.intersection(*strange) if strange else set()
         worst = ExitCode.OK
         for host, outcomes in answers:
             for outcome in outcomes:
                 if outcome.good:
                     self.say([outcome_line(outcome)], host)
-                elif outcome.result is not Result.UNKNOWN or outcome.name not in known:
+                elif outcome.result is not Result.UNKNOWN or outcome.name in unknown:
                     self.complain(self.mark(host) + outcome_line(outcome))
                     worst = ExitCode.SOME_FAILED
         return worst

@@ -144,13 +144,14 @@ async def _clear(desk: Desk, words: Sequence[str]) -> ExitCode:
 COMMANDS = (
     Command(
         name="tail",
-        arguments="[-f] [-N] NAME",
+        arguments="[-f] [-N] NAME [stderr]",
         summary="show the last lines of a program's output",
         details=(
             "Shows the last N lines (15). With -f it goes on with what is written from now on, "
-            "until Ctrl-C."
+            "until Ctrl-C. With stderr it shows the log that a program with stderr-logfile has for "
+            "its errors."
         ),
-        words=Words.ONE_PROGRAM,
+        words=Words.LOG,
         run=_tail,
     ),
     Command(

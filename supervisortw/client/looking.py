@@ -41,9 +41,7 @@ async def _pid(desk: Desk, words: Sequence[str]) -> ExitCode:
 
 def _tell_unknown(desk: Desk, answers: Sequence[tuple[str, DaemonStatus]]) -> ExitCode:
     """Print the names that no daemon knows."""
-    unknown = [(host, list(status.unknown)) for host, status in answers]
-    known = {program.name for _, status in answers for program in status.programs}
-    return desk.tell(unknown, known)
+    return desk.tell([(host, list(status.unknown)) for host, status in answers])
 
 
 COMMANDS = (
@@ -53,8 +51,8 @@ COMMANDS = (
         summary="show the daemon and its programs",
         details=(
             "Without names, all programs are shown. FOR is how long the program has been in its "
-            "state, or its process alive. The names may be programs, or the words all, up and "
-            "down."
+            "state, or its process alive. NAME is a program, one process, a group, GROUP:*, or one of "
+            "the words all, up and down."
         ),
         words=Words.PROGRAMS,
         run=_status,

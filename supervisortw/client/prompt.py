@@ -28,6 +28,7 @@ from supervisortw.errors import SupervisorError
 Answer = TypeVar("Answer")
 
 GROUPS = ("all", "up", "down")
+STDERR = "stderr"
 SIGNALS = tuple(sorted(each.name.removeprefix("SIG") for each in signal.Signals))
 
 
@@ -130,17 +131,24 @@ class CommandCompleter(Completer):
             return self._desk.hosts.names
         if kind is Words.SIGNAL_THEN_PROGRAMS and len(words) == 1:
             return list(SIGNALS)
-        if kind is Words.ONE_PROGRAM:
-            return await self._programs()
+        if kind in (Words.ONE_PROGRAM, Words.LOG):
+            named = [word for word in words[1:] if not word.startswith("-")]
+            if not named:
+                return await self._programs(groups=False)
+            return [STDERR] if kind is Words.LOG and len(named) == 1 else []
         if kind in (Words.PROGRAMS, Words.SIGNAL_THEN_PROGRAMS):
-            return [*await self._programs(), *GROUPS]
+            return [*await self._programs(groups=True), *GROUPS]
         return []
 
-    async def _programs(self) -> list[str]:
+    async def _programs(self, *, groups: bool) -> list[str]:
+        """Return what processes and programs are called, and where wanted also their groups."""
         asking = Deferred.fromCoroutine(self._desk.hosts.each(lambda each: each.status(["all"])))
         answers = await asking.asFuture(asyncio.get_running_loop())
         names: set[str] = set()
         for _, status in answers:
             if not isinstance(status, SupervisorError):
-                names.update(printable(program.name) for program in status.programs)
-        return sorted(names)
+                for each in status.programs:
+                    names.update((each.name, each.program))
+                    if groups and each.name != each.group:  # it is not alone in it
+                        names.update((each.group, f"{each.group}:*"))
+        return sorted(map(printable, names))

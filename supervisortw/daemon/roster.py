@@ -8,7 +8,7 @@ from itertools import groupby
 from supervisortw.core.model import Process, Program
 from supervisortw.core.order import Rank, ranks
 from supervisortw.core.selection import Index, select
-from supervisortw.core.status import Outcome
+from supervisortw.core.status import Outcome, Result
 from supervisortw.daemon.admission import Prospect
 from supervisortw.daemon.process import ManagedProcess
 
@@ -69,7 +69,16 @@ class Roster:
         """Return the names of the processes that ``words`` mean, and an outcome for unknown ones."""
         if self._index is None:
             self._index = Index(process.program for process in self._processes.values())
-        return select(words, self._index, lambda name: self._processes[name].up)
+        chosen, unknown = select(words, self._index, lambda name: self._processes[name].up)
+        return chosen, [self._without_processes(outcome) or outcome for outcome in unknown]
+
+    def _without_processes(self, outcome: Outcome) -> Outcome | None:
+        """Return what to say of a program that is known, but has no processes now."""
+        program = outcome.name.removesuffix(":*")
+        if program not in self._ranks:
+            return None
+        text = f"has no processes; 'scale {program} NUMBER' gives it some"
+        return Outcome(name=outcome.name, result=Result.FAILED, text=text)
 
     def in_start_order(self, names: Iterable[str]) -> list[ManagedProcess]:
         """Return processes with those first that start first."""

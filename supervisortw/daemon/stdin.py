@@ -40,7 +40,7 @@ class StdinPipes:
         """Have ``data`` read by the process. Raises Refused if it does not read, or too slowly."""
         pipe = self._pipes.get(name)
         if pipe is None:
-            raise Refused("its standard input is no pipe (stdin pipe), or it was never started")
+            raise Refused("does not read what operators write; it has no 'stdin pipe'")
         pipe.write(data)
 
     def close(self, name: str) -> None:

@@ -27,7 +27,7 @@ from supervisortw.daemon.admission import Admission
 from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.identity import Identities
 from supervisortw.daemon.output import Output
-from supervisortw.daemon.outputs import OutputFor, Outputs
+from supervisortw.daemon.outputs import STDERR, OutputFor, Outputs
 from supervisortw.daemon.preparation import (
     ControlGroups,
     ListeningSockets,
@@ -209,11 +209,11 @@ class Supervisor:
 
     async def tail(self, name: str | None, lines: int) -> LogPiece:
         """Return the last lines of a log."""
-        return self.outputs.find(name).tail(lines)
+        return self.outputs.find(self._log_name(name)).tail(lines)
 
     async def read_log(self, name: str | None, offset: int, length: int) -> LogPiece:
         """Return a piece of a log."""
-        return self.outputs.find(name).read(offset, length)
+        return self.outputs.find(self._log_name(name)).read(offset, length)
 
     async def clear(self, names: Sequence[str]) -> list[Outcome]:
         """Empty the logs of the named programs."""
@@ -222,7 +222,7 @@ class Supervisor:
 
     def watch_log(self, name: str | None, grown: Callable[[], None]) -> Cancel:
         """Call ``grown`` each time a log has changed, also when a reload gives it another file."""
-        return self.outputs.watch(name, grown)
+        return self.outputs.watch(self._log_name(name), grown)
 
     # How it is done.
 
@@ -326,6 +326,19 @@ class Supervisor:
                 detail=change.detail,
             )
             ensureDeferred(self.shutdown())
+
+    def _log_name(self, word: str | None) -> str | None:
+        """Return which log ``word`` means; it may name a program or group of one process, too."""
+        if word is None:
+            return None
+        name = word.removesuffix(STDERR)
+        chosen, unknown = self.roster.select([name])
+        if unknown:
+            raise Refused(f"{name}: {unknown[0].text}")
+        if len(chosen) > 1:
+            some = ", ".join(chosen[:2])
+            raise Refused(f"{name}: {len(chosen)} processes have a log each; name one: {some} ...")
+        return chosen[0] + word[len(name) :] if chosen else word
 
     def _clear(self, name: str) -> Outcome:
         try:

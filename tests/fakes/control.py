@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 
 from supervisortw.core.expand import processes_of
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import Program
+from supervisortw.core.model import Process, Program
 from supervisortw.core.selection import Index, select, unknown_name
 from supervisortw.core.states import State
 from supervisortw.core.status import (
@@ -85,10 +85,11 @@ class FakeControl:
     def _stand(self, name: str) -> ProgramStatus:
         program = self.programs[name]
         wanted = program.state in (State.STARTING, State.RUNNING)
+        process = _process(name)
         return ProgramStatus(
             name=name,
-            program=name,
-            group=name,
+            program=process.program,
+            group=process.group,
             state=program.state,
             wanted=wanted,
             pid=program.pid,
@@ -214,8 +215,7 @@ class FakeControl:
         return self.programs[name]
 
     def _select(self, names: Sequence[str]) -> tuple[list[str], list[Outcome]]:
-        programs = [Program(name=name, command=(name,)) for name in self.programs]
-        index = Index(process for each in programs for process in processes_of(each))
+        index = Index(map(_process, self.programs))
         return select(names, index, lambda name: bool(self.programs[name].pid))
 
     def _refuse_while_shutting_down(self) -> None:
@@ -288,6 +288,13 @@ class FakeControl:
         if program.state is State.FATAL:
             return Outcome(name=name, result=Result.FAILED, text=program.detail)
         return Outcome(name=name, result=Result.SUPERSEDED, text="superseded")
+
+
+def _process(name: str) -> Process:
+    """Return the process of that name: GROUP:PROGRAM, GROUP:PROGRAM_NUMBER, or PROGRAM."""
+    (process,) = processes_of(Program(name=name, command=(name,)))
+    group, _, own = name.rpartition(":")
+    return replace(process, program=own.rpartition("_")[0] or own, group=group or own)
 
 
 def _at_once(name: str, result: Result, text: str) -> Deferred[Outcome]:

@@ -183,3 +183,15 @@ class TestClose:
     def test_it_takes_one_address(self, two: Terminal) -> None:
         assert two.run(f"close {A} {B}") is ExitCode.USAGE
         assert two.desk.hosts.names == [A, B]
+
+
+class TestUnknownNames:
+    def test_one_that_some_daemon_knows_is_known(self) -> None:
+        terminal = Terminal(A, names=("db:db_0",))
+        terminal.network.add(B, "web")
+        terminal.desk.hosts.add(UnixAddress(path=B))
+        assert terminal.run("start db") is ExitCode.OK
+        assert terminal.run("status db") is ExitCode.OK
+        assert terminal.desk.complaints() == []
+        assert terminal.run("start bd") is ExitCode.SOME_FAILED
+        assert len(terminal.desk.complaints()) == 2

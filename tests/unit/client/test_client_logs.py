@@ -70,7 +70,7 @@ class TestTail:
     @pytest.mark.parametrize("line", ["tail", "tail web api", "tail -f", "tail -x web"])
     def test_of_one_program(self, one: Terminal, line: str) -> None:
         assert one.run(line) is ExitCode.USAGE
-        assert one.desk.complaints()[-1] == "usage: tail [-f] [-N] NAME"
+        assert one.desk.complaints()[-1] == "usage: tail [-f] [-N] NAME [stderr]"
         assert one.daemon().asked == []
 
     def test_of_an_unknown_one(self, one: Terminal) -> None:

@@ -66,6 +66,30 @@ def test_one_program_to_tail(two: Terminal) -> None:
     assert completions(two, "tail -f ") == expected
 
 
+def test_processes_and_groups_by_all_their_names() -> None:
+    terminal = Terminal(A, names=("db", "web:web_0", "web:web_1", "site:front"))
+    names = [
+        "db",
+        "front",
+        "site",
+        "site:*",
+        "site:front",
+        "web",
+        "web:*",
+        "web:web_0",
+        "web:web_1",
+    ]
+    assert completions(terminal, "restart ") == [f"restart {name}" for name in [*names, *GROUPS]]
+    single = ["db", "front", "site:front", "web", "web:web_0", "web:web_1"]
+    assert completions(terminal, "write ") == [f"write {name}" for name in single]
+
+
+def test_nothing_after_the_one_program_but_stderr_for_its_log(two: Terminal) -> None:
+    assert completions(two, "tail -f web ") == ["tail -f web stderr"]
+    for line in ("tail web stderr ", "write web ", "scale web "):
+        assert completions(two, line) == []
+
+
 def test_a_signal_and_then_programs(two: Terminal) -> None:
     assert completions(two, "signal HU") == ["signal HUP"]
     offered = completions(two, "signal ")

@@ -58,6 +58,15 @@ def test_as_many_as_there_are_is_no_change() -> None:
     assert scale(booted(WEB), "web", 2) == []
 
 
+def test_one_without_processes_is_not_an_unknown_one() -> None:
+    daemon = booted(WEB)
+    scale(daemon, "web", 0)
+    for word in ("web", "web:*"):
+        (outcome,) = Asked(daemon.supervisor.start([word])).answer
+        assert outcome.result is Result.FAILED
+        assert outcome.text == "has no processes; 'scale web NUMBER' gives it some"
+
+
 def test_what_is_down_stays_down() -> None:
     daemon = booted(WEB)
     Asked(daemon.supervisor.stop(["web"]))

@@ -362,6 +362,21 @@ class TestLogs:
             "log of first not reopened: /srv: no permission",
         ]
 
+    def test_a_program_or_group_of_one_process_names_its_log(self) -> None:
+        web = program("web", group="site", stderr_logfile="/var/log/web.err")
+        daemon = FakeDaemon(web, program("pool", processes=2, logfile="/log/%(process_num)d"))
+        stdout, stderr = daemon.outputs["site:web"]
+        stdout.data, stderr.data = b"out\n", b"err\n"
+        for name in ("web", "site", "site:web"):
+            assert answer(daemon.supervisor.tail(name, 5)).data == b"out\n"
+            assert answer(daemon.supervisor.tail(f"{name}/stderr", 5)).data == b"err\n"
+        with pytest.raises(
+            Refused, match="pool: 2 processes have a log each; name one: pool:pool_0"
+        ):
+            answer(daemon.supervisor.tail("pool", 5))
+        with pytest.raises(Refused, match="pool:pool_0: has no log of its own for stderr"):
+            answer(daemon.supervisor.tail("pool:pool_0/stderr", 5))
+
     def test_no_program_may_be_called_like_a_path_to_its_log(self) -> None:
         daemon = FakeDaemon(FIRST)
         with pytest.raises(Refused, match="no such program"):
