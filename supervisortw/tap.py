@@ -20,7 +20,6 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python import usage
 
@@ -55,6 +54,7 @@ from supervisortw.daemon.sockets import ProgramSockets
 from supervisortw.daemon.spawn import PosixSpawner
 from supervisortw.daemon.stdin import StdinPipes
 from supervisortw.daemon.supervisor import Supervisor, Surroundings
+from supervisortw.daemon.threads import in_thread
 from supervisortw.errors import ConfigError, LocalError, Refused
 from supervisortw.remote.realm import control_portal
 from supervisortw.remote.server import ControlFactory, peer_pid
@@ -190,8 +190,7 @@ class DaemonService(Service):
         reloading.addErrback(_log_refusal)
 
     def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, function, *arguments)
+        return in_thread(self._reactor, function, *arguments)
 
     def _output_for(self, process: Process, path: str) -> Output:
         return output_for(path, lambda path: open_program_log(process, path), self._reactor)
