@@ -116,6 +116,7 @@ class DaemonService(Service):
                 apply=self._apply,
                 notes=self.notes,
                 make_room=self._make_room,
+                check_room=self._file_limit.check_room,
                 end=self._end,
                 version=__version__,
                 token=token,
