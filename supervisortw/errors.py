@@ -21,8 +21,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+# Shortages that pass, and files that may be there again in a moment.
+PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY})
 
 
 class SupervisorError(Exception):
@@ -88,7 +92,7 @@ class SpawnError(LocalError):
     """A program could not be started.
 
     ``permanent`` is true where trying again cannot help before somebody mends something (no such
-    command, no such user, log not writable), false for a shortage that passes (EAGAIN, ENOMEM).
+    command, no such user, log not writable), false for a shortage that passes (see PASSING).
     """
 
     def __init__(self, reason: str, *, permanent: bool) -> None:

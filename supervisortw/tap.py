@@ -20,7 +20,6 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python import usage
 
@@ -55,6 +54,7 @@ from supervisortw.daemon.sockets import ProgramSockets
 from supervisortw.daemon.spawn import PosixSpawner
 from supervisortw.daemon.stdin import StdinPipes
 from supervisortw.daemon.supervisor import Supervisor, Surroundings
+from supervisortw.daemon.threads import in_thread
 from supervisortw.errors import ConfigError, LocalError, Refused
 from supervisortw.remote.realm import control_portal
 from supervisortw.remote.server import ControlFactory, peer_pid
@@ -116,6 +116,7 @@ class DaemonService(Service):
                 apply=self._apply,
                 notes=self.notes,
                 make_room=self._make_room,
+                check_room=self._file_limit.check_room,
                 end=self._end,
                 version=__version__,
                 token=token,
@@ -192,8 +193,7 @@ class DaemonService(Service):
     def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Call ``function`` in a thread, the only way in which this daemon does so."""
         self._file_limit.thread_begins()
-        pool = self._reactor.getThreadPool()
-        done = deferToThreadPool(self._reactor, pool, function, *arguments)
+        done = in_thread(self._reactor, function, *arguments)
         return done.addBoth(self._thread_is_done)
 
     def _thread_is_done(self, result: object) -> object:

@@ -7,7 +7,9 @@ import os
 import resource
 from collections.abc import Iterator, Sequence
 
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Limit
+from supervisortw.errors import SpawnError
 
 STREAMS = 3
 
@@ -24,6 +26,7 @@ class FileLimit:
         self._threads_at_work = 0
         # Numbers below the original limit: a child can be given no others while it holds.
         self._low: list[int] = []
+        self._enough = True
 
     def raise_to(self, needed: int) -> str | None:
         """Raise the soft limit to ``needed`` if it is lower; return what stands against it, if so.
@@ -32,6 +35,7 @@ class FileLimit:
         """
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         unlimited = resource.RLIM_INFINITY
+        self._enough = True
         if soft == unlimited or soft >= needed:
             return None
         allowed = needed if hard == unlimited else min(needed, hard)
@@ -44,10 +48,26 @@ class FileLimit:
             allowed = soft
         if allowed >= needed:
             return None
+        self._enough = False
         return (
             f"{needed} open files are needed and {allowed} are allowed; "
             f"raise the limit before supervisord is started (ulimit -n, or LimitNOFILE= in the unit)"
         )
+
+    def check_room(self) -> None:
+        """Raise SpawnError if a program more would take what is kept for those who steer the daemon."""
+        if self._enough:
+            return
+        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            there_is_room = _lowest_free() < allowed - LIMITS.files_kept
+        except OSError:
+            there_is_room = False
+        if not there_is_room:
+            reason = (
+                f"too many open files: {allowed} are allowed, and the last are kept for clients"
+            )
+            raise SpawnError(reason, permanent=False)
 
     def for_message(self) -> tuple[Limit, ...]:
         """Return what has to be set in a child that was forked from a daemon with a raised limit."""
@@ -111,3 +131,10 @@ class FileLimit:
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, now)
+
+
+def _lowest_free() -> int:
+    """Return the number that the next file gets. Raises OSError if there is none left."""
+    lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.close(lowest)
+    return lowest

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import DAEMON_STREAMS, DISCARD
 from supervisortw.core.status import LogPiece
-from supervisortw.errors import LocalError, Refused, SpawnError
+from supervisortw.errors import PASSING, LocalError, Refused, SpawnError
 from supervisortw.interfaces import Cancel
 
 log = Logger(namespace="supervisor")
@@ -73,7 +73,9 @@ class LogFile:
         try:
             self.open()
         except LocalError as error:
-            raise SpawnError(f"log not writable: {error}", permanent=True) from None
+            why = error.__cause__
+            passes = isinstance(why, OSError) and why.errno in PASSING
+            raise SpawnError(f"log not writable: {error}", permanent=not passes) from None
         try:
             read_end, write_end = os.pipe()
         except OSError as error:

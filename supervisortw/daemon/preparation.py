@@ -59,6 +59,7 @@ class Preparation:
     """Makes the requests for new processes.
 
     ``settings`` are the daemon's as they are now. ``heard`` is told what a process says of itself.
+    ``check_room`` raises SpawnError while there is no room for one more.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Preparation:
         notices: NoticeBoard,
         cgroups: ControlGroups,
         heard: Callable[[str, Notice], None],
+        check_room: Callable[[], None],
     ) -> None:
         self._environment = environment
         self._settings = settings
@@ -83,12 +85,14 @@ class Preparation:
         self._notices = notices
         self._cgroups = cgroups
         self._heard = heard
+        self._check_room = check_room
         self._inherited: dict[object, dict[str, str]] = {}
         self._withheld_told: set[str] = set()
 
     @contextmanager
     def process(self, process: Process, spawn: SpawnId) -> Iterator[SpawnRequest]:
         """Make everything ready for the main process. Raises SpawnError."""
+        self._check_room()
         identity = self._identities.of(process.user, process.unix_group)
         environment = self._environment_of(process, identity) | {VARIABLE: str(spawn)}
         if process.notify:

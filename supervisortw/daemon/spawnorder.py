@@ -9,11 +9,8 @@ from collections.abc import Iterator, Sequence
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Limit
 from supervisortw.daemon.birth import StepFailed
-from supervisortw.errors import SpawnError
+from supervisortw.errors import PASSING, SpawnError
 from supervisortw.interfaces import SpawnRequest
-
-# Shortages that pass, and files that may be there again in a moment.
-PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY})
 
 
 def search(request: SpawnRequest) -> list[str]:

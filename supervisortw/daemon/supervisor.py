@@ -53,7 +53,8 @@ class Surroundings:
 
     ``load`` reads the configuration file again; it raises ConfigError. ``apply`` applies the changed
     settings and sockets of the daemon itself and returns what the operator should know about it.
-    ``make_room`` is told for what all descriptors will be needed.
+    ``make_room`` is told for what all descriptors will be needed; ``check_room`` raises SpawnError while
+    there are too few of them for one more process.
     ``end`` is called with an exit code once everything has been stopped. ``token`` is a random number,
     hexadecimal, that tells processes of this daemon from those of any other.
     """
@@ -73,6 +74,7 @@ class Surroundings:
     apply: Callable[[Configuration, Configuration], Deferred[Sequence[str]]]
     notes: Callable[[], Sequence[str]]
     make_room: Callable[[Layout], None]
+    check_room: Callable[[], None]
     end: Callable[[int], None]
     version: str
     token: str
@@ -104,6 +106,7 @@ class Supervisor:
             notices=around.notices,
             cgroups=around.cgroups,
             heard=self._heard,
+            check_room=around.check_room,
         )
         self._stop_command = StopCommand(
             around.clock, around.spawner, around.sessions, self._preparation.stop_command

@@ -26,6 +26,7 @@ from supervisortw.core.model import (
 from supervisortw.core.status import ProgramStatus
 from supervisortw.daemon.events import EventBus
 from supervisortw.daemon.supervisor import Supervisor, Surroundings
+from supervisortw.errors import SpawnError
 
 SETTINGS = Settings(
     sockets=(UnixAddress(path="/run/test.sock"),),
@@ -88,6 +89,7 @@ class FakeDaemon:
         self.applied: list[tuple[Configuration, Configuration]] = []
         self.notes: list[str] = []
         self.rooms: list[int] = []
+        self.crowded = False
         self.ended = 0
         self.exit_code: int | None = None
         self.stdin = FakeStdin()
@@ -114,12 +116,17 @@ class FakeDaemon:
                 apply=self._apply,
                 notes=lambda: self.notes,
                 make_room=lambda layout: self.rooms.append(len(layout.processes)),
+                check_room=self._check_room,
                 end=self._end,
                 version="1.2.3",
                 token="0123456789abcdef",
                 random=lambda: 0.5,
             ),
         )
+
+    def _check_room(self) -> None:
+        if self.crowded:
+            raise SpawnError("too many open files", permanent=False)
 
     def _output_for(self, process: Process, path: str) -> FakeOutput:
         output = FakeOutput(f"{process.name} in {path}")

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Limit
 from supervisortw.daemon.filelimits import FileLimit
+from supervisortw.errors import SpawnError
 
 NOFILE = resource.RLIMIT_NOFILE
 SOFT = 200
@@ -134,3 +136,27 @@ def test_streams_have_numbers_that_the_original_limit_allows() -> None:
 def test_streams_stay_what_they_are_where_nothing_was_raised() -> None:
     with FileLimit().for_streams((0, 900, 900)) as streams:
         assert streams == (0, 900, 900)
+
+
+def test_the_last_files_are_kept_from_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = FileLimit()
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (SOFT, SOFT))
+    assert limit.raise_to(SOFT + 1)
+    ours = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        while ours[-1] < SOFT - LIMITS.files_kept - 2:
+            ours.append(os.open(os.devnull, os.O_RDONLY))
+        limit.check_room()
+        ours.append(os.open(os.devnull, os.O_RDONLY))
+        with pytest.raises(SpawnError, match="too many open files: 200 are allowed") as caught:
+            limit.check_room()
+        assert not caught.value.permanent
+        while ours[-1] < SOFT - 1:
+            ours.append(os.open(os.devnull, os.O_RDONLY))
+        with pytest.raises(SpawnError, match="too many open files"):
+            limit.check_room()
+        assert limit.raise_to(SOFT) is None
+        limit.check_room()  # nothing has to be kept where there is enough
+    finally:
+        for descriptor in ours:
+            os.close(descriptor)

@@ -146,6 +146,14 @@ class TestWriting:
         assert caught.value.permanent
         assert log.readers.readers == []
 
+    def test_no_descriptor_for_the_file_is_a_shortage_that_passes(self) -> None:
+        def open_file() -> int:
+            raise LocalError("cannot reach directory /") from OSError(errno.EMFILE, "too many")
+
+        with pytest.raises(SpawnError, match="log not writable: cannot reach") as caught:
+            LogFile("/log", open_file, FakeReaders()).writer()
+        assert not caught.value.permanent
+
     def test_no_pipe_is_a_shortage_that_passes(
         self, log: Log, monkeypatch: pytest.MonkeyPatch
     ) -> None:

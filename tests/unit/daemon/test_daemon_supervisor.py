@@ -304,6 +304,17 @@ class TestWhatAProcessIsGiven:
         assert daemon.spawner.requests == []
         assert daemon.stand("first").detail == "log not writable: /var/log/first.log: no space"
 
+    def test_no_room_means_no_process_for_now_and_no_output(self) -> None:
+        daemon = FakeDaemon(FIRST)
+        daemon.crowded = True
+        daemon.supervisor.boot()
+        assert daemon.stand("first").state is State.BACKOFF
+        assert daemon.stand("first").detail.startswith("too many open files")
+        assert daemon.output("first").writers == []
+        daemon.crowded = False
+        daemon.pass_time(10)
+        assert daemon.stand("first").state is State.RUNNING
+
     def test_nobody_of_that_name_means_no_process(self) -> None:
         daemon = FakeDaemon(program("web", user="nobody-of-that-name"))
         daemon.supervisor.boot()
