@@ -228,6 +228,8 @@ class DaemonService(Service):
 
     async def _apply_settings(self, old: Settings, new: Settings) -> Sequence[str]:
         remarks = []
+        if self._logbook is not None:  # under twistd it is twistd's
+            os.umask(new.umask)
         try:
             make_directories(new)
             if self._logbook is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from supervisortw.config.paths import Claims, Directories, check_socket_path
 from supervisortw.config.problems import Problems
 from supervisortw.config.section import Values
@@ -28,6 +30,12 @@ def _socket(
         address = UnixAddress(path=directories.absolute(address.path, place))
         check_socket_path(address.path, "address", place, problems)
     else:
+        if section.is_given("address") and not _is_numeric(address.host):
+            problems.add(
+                place,
+                f"{quoted(address.host)} in {section.label}: give the address of the interface, as"
+                " 192.0.2.1 or [2001:db8::1], not a name; names may mean another one tomorrow",
+            )
         for attribute in ("mode", "owner"):
             if section.is_given(attribute):
                 problems.add(
@@ -43,3 +51,14 @@ def _socket(
         mode=section.get("mode"),
         owner=section.get("owner"),
     )
+
+
+def _is_numeric(host: str) -> bool:
+    """True for an address, for all of them (nothing), and for the one name that is the same anywhere."""
+    if host in ("", "localhost"):
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -7,6 +7,7 @@ hold secrets that the other user must not see.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -86,11 +87,16 @@ def _is_one_of(name: str, patterns: Iterable[str]) -> bool:
     )
 
 
+def _is_like(name: str, pattern: str) -> bool:
+    """True if ``name`` is ``pattern``, in which each star stands for anything."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name) is not None
+
+
 def _is_passed(name: str, patterns: Iterable[str]) -> bool:
     """True if ``pass-environment`` lets it through; ``*`` means all but what is the daemon's alone."""
     for pattern in patterns:
         if pattern == name:
             return True
-        if pattern.endswith("*") and name.startswith(pattern[:-1]):
+        if "*" in pattern and _is_like(name, pattern):
             return not _is_one_of(name, FOR_THE_DAEMON_ALONE)
     return False

@@ -219,6 +219,8 @@ def _fail(life: Life, program: Program, event: Event) -> Step:
 
 def _extended(life: Life, program: Program, event: Event) -> Step:
     assert isinstance(event, Extended)
+    if life.state is State.STOPPING and life.stop_step >= len(program.stop_steps):
+        return life, ()  # nobody puts off SIGKILL
     return life, (ExtendTimer(event.seconds),)
 
 

@@ -29,6 +29,7 @@ SEEN_BY_THE_PROCESS = frozenset(
         "stdin_socket",
         "sockets",
         "notify",
+        "watchdog_seconds",  # is in the environment, too
         "logfile",
         "stderr_logfile",
         "environment",
@@ -47,6 +48,7 @@ APPLIED_AT_ONCE = frozenset(
         "passwdfile",
         "logfile",
         "loglevel",
+        "umask",
         "max_starting",
         "start_delay",
     }
@@ -60,6 +62,7 @@ PROGRAM_SPELLINGS = {
     "environment_files": "environment-file",
     "unix_group": "group",
     "group": "group of programs",
+    "group_priority": "priority of the group",
     "limits": "limit",
 }
 SETTINGS_SPELLINGS = {"sockets": "socket-name"}

@@ -63,7 +63,7 @@ class Admission:
         self._prospect = prospect
         self._max_starting = max_starting
         self._start_delay = start_delay
-        self._blocked: set[Candidate] = set()
+        self._blocked: dict[Candidate, None] = {}
         self._dependants: dict[str, dict[Candidate, None]] = {}  # those that are blocked
         self._queue: dict[Candidate, None] = {}
         self._starting: set[Candidate] = set()
@@ -84,9 +84,17 @@ class Admission:
             self._queue[candidate] = None
             self._let_in()
         else:
-            self._blocked.add(candidate)
+            self._blocked[candidate] = None
             for name in candidate.program.depends_on:
                 self._dependants.setdefault(name, {})[candidate] = None
+
+    def reconsider(self) -> None:
+        """Look anew at all who are blocked: what they depend on may be other programs now."""
+        blocked, self._blocked = self._blocked, {}
+        self._dependants.clear()
+        for candidate in blocked:
+            self.ask(candidate)
+            candidate.prospects_changed()
 
     def cancel(self, candidate: Candidate) -> None:
         """Do not admit ``candidate``; it waits no longer."""
@@ -95,7 +103,7 @@ class Admission:
 
     def _unblock(self, candidate: Candidate) -> None:
         if candidate in self._blocked:
-            self._blocked.discard(candidate)
+            del self._blocked[candidate]
             for waiting in self._dependants.values():
                 waiting.pop(candidate, None)
 

@@ -70,8 +70,11 @@ class Renewal:
 
     def arrange(self, configuration: Configuration) -> None:
         """Order the processes as the configuration that is in force does."""
-        for name in self._scaled.keys() - configuration.programs.keys():
-            del self._scaled[name]
+        self._scaled = {
+            name: (said, count)
+            for name, (said, count) in self._scaled.items()
+            if name in configuration.programs and configuration.programs[name].processes == said
+        }
         # What is being removed while it still runs stands in no configuration any more.
         leaving = {each.program.program: each.program for each in self._roster}
         programs = {**leaving, **configuration.programs}

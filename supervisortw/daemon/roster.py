@@ -21,8 +21,8 @@ class Roster:
         self._by_program: dict[str, dict[str, ManagedProcess]] = {}
         self._ranks: dict[str, Rank] = {}
         self._index: Index | None = None
-        # Those that a restart is about to end; nobody starts because of them meanwhile.
-        self.to_be_restarted: set[str] = set()
+        # Those that each restart is about to end; nobody starts because of them meanwhile.
+        self.to_be_restarted: list[set[str]] = []
 
     def __getitem__(self, name: str) -> ManagedProcess:
         return self._processes[name]
@@ -103,7 +103,7 @@ class Roster:
         prospects = []
         for name, process in self._by_program.get(program, {}).items():
             found = process.prospect
-            if name in self.to_be_restarted:
+            if any(name in pending for pending in self.to_be_restarted):
                 found = Prospect(ready=False, coming=True, text=f"the restart of {name}")
             if not found.ready:
                 prospects.append(found)

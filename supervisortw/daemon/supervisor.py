@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from supervisortw.core import lifeevents
 from supervisortw.core.expand import processes_of
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import DISCARD, Configuration, Process
+from supervisortw.core.model import DISCARD, Configuration, Process, Program
 from supervisortw.core.notify import Notice
 from supervisortw.core.order import with_dependencies
 from supervisortw.core.plan import Layout, Plan, ProgramStep, Step, plan
@@ -289,8 +289,8 @@ class Supervisor:
         if not related:
             return await _all([each.restart() for each in self.roster.in_start_order(names)])
         restarting: list[Deferred[Outcome]] = []
-        pending = self.roster.to_be_restarted
-        pending.update(names)
+        pending = set(names)
+        self.roster.to_be_restarted.append(pending)
         try:
             for wave in self.roster.stop_waves(names):
                 for process in wave:
@@ -298,7 +298,7 @@ class Supervisor:
                     restarting.append(ensureDeferred(process.restart()))
                 await gatherResults([process.ended() for process in wave])
         finally:
-            pending.difference_update(names)
+            self.roster.to_be_restarted.remove(pending)
         for name in own:
             self._admission.look_again(name)
         return list(await gatherResults(restarting, consumeErrors=True))
@@ -401,11 +401,37 @@ class Supervisor:
         removed = [each.name for each in steps if each.step is Step.REMOVE]
         others = [name for name in by_name if name in new]
         in_order = [each.program.name for each in self.roster.in_start_order(others)]
-        outcomes = await _all(
-            [self._renewal.carry_out(by_name[name], new) for name in (*removed, *in_order)]
-        )
+        removing = ensureDeferred(self._remove_in_waves(removed))
+        acts = [self._renewal.carry_out(by_name[name], new) for name in in_order]
+        acting = ensureDeferred(_all(acts))
+        self._admission.reconsider()
+        outcomes = [*await removing, *await acting]
+        self._admission.reconsider()
         self._renewal.arrange(self.configuration)
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def _check_scaled(self, program: Program, processes: Sequence[Process]) -> None:
+        """Raise Refused where ``processes`` would be in the way of each other, or of others."""
+        name = program.name
+        others = [each.program for each in self.roster if each.program.program != name]
+        if len(others) + len(processes) > LIMITS.processes:
+            raise Refused(f"{name}: at most {LIMITS.processes} processes in all")
+        files = _files(processes)
+        if len(set(files)) < len(files):
+            reason = "its logfile needs %(process_num)d, or several processes would share it"
+            raise Refused(f"{name}: {reason}")
+        taken = {each.name for each in others} & {each.name for each in processes}
+        taken |= set(_files(others)) & set(files)
+        if taken:
+            raise Refused(
+                f"{name}: that of another program already: {', '.join(sorted(taken)[:3])}"
+            )
+
+    async def _remove_in_waves(self, names: Sequence[str]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for wave in self.roster.stop_waves(names):
+            outcomes += await _all([self._renewal.remove(each.program.name) for each in wave])
+        return outcomes
 
     async def _scale(self, name: str, count: int) -> list[Outcome]:
         program = self.configuration.programs.get(name)
@@ -415,7 +441,7 @@ class Supervisor:
             raise Refused(f"{name}: has no key 'processes', so it is always one process")
         if count > LIMITS.processes_per_program:
             raise Refused(f"{name}: at most {LIMITS.processes_per_program} processes")
-        _refuse_shared_logs(processes_of(program, count))
+        self._check_scaled(program, processes_of(program, count))
         there = self.roster.of_program(name)
         start = any(each.going_up for each in there) or (program.auto_start and not there)
         before = self._renewal.layout_now(self.configuration)
@@ -430,12 +456,10 @@ class Supervisor:
         return await self._carry_out(steps)
 
 
-def _refuse_shared_logs(processes: Sequence[Process]) -> None:
-    """Raise Refused where two processes would write to the same file."""
+def _files(processes: Iterable[Process]) -> list[str]:
+    """Return the files that processes write to, of those that only one may write to."""
     paths = [path for each in processes for path in (each.logfile, each.stderr_logfile) if path]
-    files = [path for path in paths if path != DISCARD and not path.startswith("/dev/")]
-    if len(set(files)) < len(files):
-        raise Refused("its logfile needs %(process_num)d, or several processes would share it")
+    return [path for path in paths if path != DISCARD and not path.startswith("/dev/")]
 
 
 async def _tell_escaped(process: ManagedProcess, outcome: Outcome) -> Outcome:

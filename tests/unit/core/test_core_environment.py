@@ -75,6 +75,11 @@ class TestUnderAnother:
         assert environment["TOKEN"] == "secret"
         assert "TZDATA" not in environment
 
+    def test_a_star_may_stand_anywhere(self) -> None:
+        daemon = {"A_SECRET": "1", "B_SECRET": "2", "SECRET_A": "3", "A_SECRETX": "4"}
+        environment, _ = of(ALICE, "*_SECRET", daemon=daemon)
+        assert {name for name in environment if "SECRET" in name} == {"A_SECRET", "B_SECRET"}
+
     def test_a_star_adds_all_but_what_is_the_daemons_alone(self) -> None:
         environment, kept_back = of(ALICE, "*")
         assert set(SECRET) <= set(environment)

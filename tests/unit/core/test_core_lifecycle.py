@@ -408,6 +408,10 @@ def test_more_time_is_given_where_it_is_asked_for() -> None:
     assert step(life, READY, Extended(90.0)) == (life, (ExtendTimer(90.0),))
     running = Life(state=State.RUNNING, wanted=True)
     assert step(running, READY, Extended(90.0)) == (running, ())
+    stopping = Life(state=State.STOPPING, stop_step=0)
+    assert step(stopping, READY, Extended(90.0)) == (stopping, (ExtendTimer(90.0),))
+    killed = Life(state=State.STOPPING, stop_step=len(READY.stop_steps))
+    assert step(killed, READY, Extended(90.0)) == (killed, ()), "SIGKILL is put off"
 
 
 def test_a_watched_program_that_falls_silent_is_ended_and_started_again() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fakes.asking import Asked
-from fakes.daemon import SETTINGS, FakeDaemon, program
+from fakes.daemon import SETTINGS, FakeDaemon, configuration, program
 
 from supervisortw.core.model import AutoRestart
 from supervisortw.core.notify import Notice
@@ -205,3 +205,47 @@ class TestMaxStarting:
             assert found.count("STARTING") <= 2
             made.pass_time(1)
         assert set(states(made).values()) == {"RUNNING"}
+
+
+class TestReload:
+    def reload(self, made: FakeDaemon, *programs: object) -> None:
+        made.next = configuration(*programs)
+        Asked(made.supervisor.reload())
+        made.pass_time(5)
+
+    def test_who_waits_for_what_it_does_not_depend_on_any_more_starts(self) -> None:
+        made = daemon(replace(WEB, depends_on=("db",)), DB)
+        made.spawner.broken["db"] = "command not found: db"
+        made.supervisor.boot()
+        assert made.stand("web").state is State.WAITING
+        self.reload(made, replace(WEB, depends_on=()), DB)
+        assert made.stand("web").state is State.RUNNING
+
+    def test_who_waits_for_what_is_not_there_any_more_starts(self) -> None:
+        made = daemon(replace(WEB, depends_on=("db",)), replace(DB, processes=2))
+        made.spawner.broken["db"] = "command not found: db"
+        made.supervisor.boot()
+        made.pass_time(5)
+        assert made.stand("web").state is State.WAITING
+        Asked(made.supervisor.scale("db", 0))
+        made.pass_time(5)
+        assert made.stand("web").state is State.RUNNING
+
+    def test_who_is_removed_together_with_what_it_depends_on_goes_first(self) -> None:
+        made = booted(replace(WEB, depends_on=("db",)), DB)
+        made.sessions.obedient = False
+        web = made.pid("web")
+        self.reload(made)
+        assert states(made) == {"web": "STOPPING", "db": "RUNNING"}
+        made.spawner.exit(web)
+        made.pass_time(1)
+        assert states(made) == {"db": "STOPPING"}
+
+    def test_restarts_that_overlap_do_not_let_anybody_in_too_early(self) -> None:
+        made = booted(replace(WEB, depends_on=("db",)), DB, replace(APART, depends_on=("db",)))
+        made.sessions.obedient = False
+        Asked(made.supervisor.restart(["web", "db"]))
+        Asked(made.supervisor.restart(["apart", "db"]))
+        made.spawner.exit(made.pid("apart"))
+        made.pass_time(0)
+        assert states(made)["apart"] == "WAITING"

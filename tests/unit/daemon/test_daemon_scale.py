@@ -82,10 +82,11 @@ def test_a_reload_keeps_it_unless_the_file_says_another_number_now() -> None:
     Asked(daemon.supervisor.reload())
     daemon.pass_time(5)
     assert len(pids(daemon)) == 3
-    daemon.next = configuration(replace(WEB, processes=1))
-    Asked(daemon.supervisor.reload())
-    daemon.pass_time(5)
-    assert list(pids(daemon)) == ["web:web_0"]
+    for file, count in ((1, 1), (2, 2)):  # what it was scaled to is forgotten
+        daemon.next = configuration(replace(WEB, processes=file))
+        Asked(daemon.supervisor.reload())
+        daemon.pass_time(5)
+        assert len(pids(daemon)) == count
 
 
 @pytest.mark.parametrize(
@@ -95,12 +96,22 @@ def test_a_reload_keeps_it_unless_the_file_says_another_number_now() -> None:
         ("wbe", 2, "wbe: no such program; did you mean web?"),
         ("web:web_0", 2, "web:web_0: no such program"),
         ("web", LIMITS.processes_per_program + 1, "web: at most"),
-        ("shared", 2, "its logfile needs"),
+        ("shared", 2, "shared: its logfile needs"),
+        ("rival", 3, "rival: that of another program already: site:worker_2"),
     ],
 )
 def test_what_cannot_be_scaled(name: str, count: int, reason: str) -> None:
     shared = program("shared", processes=1)
-    daemon = booted(WEB, program("db"), shared)
+    rival = program(
+        "rival",
+        processes=1,
+        first_number=1,
+        process_name="worker_%(process_num)d",
+        group="site",
+        logfile="/var/log/%(process_num)d.log",
+    )
+    other = program("other", process_name="worker_2", processes=1, group="site", logfile="none")
+    daemon = booted(WEB, program("db"), shared, rival, other)
     before = pids(daemon)
     with pytest.raises(Refused, match=reason):
         scale(daemon, name, count)
