@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from twisted.internet.defer import ensureDeferred
 
 from supervisortw.core.expand import processes_of
-from supervisortw.core.model import Configuration, Process, Program
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.model import DISCARD, Configuration, Process, Program
 from supervisortw.core.plan import Layout, ProgramStep, Step
 from supervisortw.core.status import Outcome, Result
+from supervisortw.daemon.admission import Admission
 from supervisortw.daemon.outputs import Outputs, close_all
 from supervisortw.daemon.process import ManagedProcess
 from supervisortw.daemon.roster import Roster
+from supervisortw.daemon.together import all_of
+from supervisortw.errors import Refused
 
 
 class Renewal:
     """Adds, removes and changes processes; remembers which programs were scaled.
 
-    ``make`` makes a process slot, and ``forget`` lets go of what a process had beside its logs.
+    ``make`` makes a process slot, ``make_room`` sees to the descriptors that all will need, and
+    ``forget`` lets go of what a process had beside its logs.
     """
 
     def __init__(
         self,
         roster: Roster,
         outputs: Outputs,
+        admission: Admission,
+        *,
         make: Callable[[Process], ManagedProcess],
+        make_room: Callable[[Layout], None],
         forget: Callable[[str], None],
     ) -> None:
         self._roster = roster
         self._outputs = outputs
+        self._admission = admission
         self._make = make
+        self._make_room = make_room
         self._forget = forget
         # How many processes a program was scaled to, and what its file said at that time.
         self._scaled: dict[str, tuple[int | None, int]] = {}
@@ -80,10 +92,56 @@ class Renewal:
         programs = {**leaving, **configuration.programs}
         self._roster.arrange(programs, self.layout(configuration).processes)
 
-    async def carry_out(self, step: ProgramStep, new: Mapping[str, Process]) -> Outcome | None:
-        """Do what a plan says about a process; an added one has to be there already."""
-        if step.step is Step.REMOVE:
-            return await self.remove(step.name)
+    def check_scaled(self, program: Program, count: int) -> None:
+        """Raise Refused if ``count`` processes would be too many, or in the way of each other."""
+        name = program.name
+        if count > LIMITS.processes_per_program:
+            raise Refused(f"{name}: at most {LIMITS.processes_per_program} processes")
+        processes = processes_of(program, count)
+        others = [each.program for each in self._roster if each.program.program != name]
+        if len(others) + count > LIMITS.processes:
+            raise Refused(f"{name}: at most {LIMITS.processes} processes in all")
+        files = _files(processes)
+        if len(set(files)) < len(files):
+            reason = "its logfile needs %(process_num)d, or several processes would share it"
+            raise Refused(f"{name}: {reason}")
+        taken = {each.name for each in others} & {each.name for each in processes}
+        taken |= set(_files(others)) & set(files)
+        if taken:
+            named = ", ".join(sorted(taken)[:3])
+            raise Refused(f"{name}: that of another program already: {named}")
+
+    async def carry_out(
+        self, steps: Sequence[ProgramStep], configuration: Configuration
+    ) -> list[Outcome]:
+        """Add, change and remove processes; return what came of those that were touched."""
+        layout = self.layout(configuration)
+        self._make_room(layout)
+        new = layout.processes
+        for each in steps:
+            if each.step is Step.ADD:
+                self.add(new[each.name])
+        self.arrange(configuration)
+        by_name = {each.name: each for each in steps}
+        removed = [name for name in by_name if name not in new]
+        others = [name for name in by_name if name in new]
+        in_order = [each.program.name for each in self._roster.in_start_order(others)]
+        removing = ensureDeferred(self._remove_in_waves(removed))
+        changing = ensureDeferred(all_of([self._change(by_name[name], new) for name in in_order]))
+        self._admission.reconsider()
+        outcomes = [*await removing, *await changing]
+        self._admission.reconsider()
+        self.arrange(configuration)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    async def _remove_in_waves(self, names: Sequence[str]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for wave in self._roster.stop_waves(names):
+            outcomes += await all_of([self.remove(each.program.name) for each in wave])
+        return outcomes
+
+    async def _change(self, step: ProgramStep, new: Mapping[str, Process]) -> Outcome | None:
+        """Do what a plan says about a process that stays, or was added."""
         if step.step is Step.ADD:
             return await self._roster[step.name].start() if step.acts else None
         record = new[step.name]
@@ -106,3 +164,9 @@ class Renewal:
         self._outputs.remove(process.program)
         self._forget(name)
         return outcome
+
+
+def _files(processes: Iterable[Process]) -> list[str]:
+    """Return the files that processes write to, of those that only one may write to."""
+    paths = [path for each in processes for path in (each.logfile, each.stderr_logfile) if path]
+    return [path for path in paths if path != DISCARD and not path.startswith("/dev/")]

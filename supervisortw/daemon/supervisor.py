@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred, gatherResults
 from twisted.logger import Logger
 
 from supervisortw.core import lifeevents
-from supervisortw.core.expand import processes_of
-from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import DISCARD, Configuration, Process, Program
+from supervisortw.core.model import Configuration, Process
 from supervisortw.core.notify import Notice
 from supervisortw.core.order import with_dependencies
-from supervisortw.core.plan import Layout, Plan, ProgramStep, Step, plan
+from supervisortw.core.plan import Layout, Plan, Step, plan
 from supervisortw.core.selection import unknown_name
 from supervisortw.core.signals import signal_number
 from supervisortw.core.spawnid import SpawnId
@@ -39,12 +36,11 @@ from supervisortw.daemon.renewal import Renewal
 from supervisortw.daemon.roster import Roster
 from supervisortw.daemon.stdin import StdinPipes
 from supervisortw.daemon.stopcommand import StopCommand
+from supervisortw.daemon.together import all_of, branch_of
 from supervisortw.errors import ConfigError, LocalError, Refused
 from supervisortw.interfaces import Cancel, Clock, Sessions, Spawner
 
 log = Logger(namespace="supervisor")
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +107,14 @@ class Supervisor:
         self._stop_command = StopCommand(
             around.clock, around.spawner, around.sessions, self._preparation.stop_command
         )
-        self._renewal = Renewal(self.roster, self.outputs, self._make, self._forget)
+        self._renewal = Renewal(
+            self.roster,
+            self.outputs,
+            self._admission,
+            make=self._make,
+            make_room=around.make_room,
+            forget=self._forget,
+        )
         self._born = around.clock.seconds()
         self._shutdown: Deferred[list[Outcome]] | None = None
         self._exit_code = 0
@@ -152,7 +155,7 @@ class Supervisor:
         chosen, unknown = self.roster.select(names)
         chosen = self._with_dependencies(chosen)
         processes = self.roster.in_start_order(chosen)
-        outcomes = await _all([process.start() for process in processes])
+        outcomes = await all_of([process.start() for process in processes])
         return _in_asked_order(chosen, outcomes) + unknown
 
     async def stop(self, names: Sequence[str], *, all_of_it: bool = False) -> list[Outcome]:
@@ -161,7 +164,7 @@ class Supervisor:
         processes = {name: self.roster[name] for name in chosen}  # a reload may remove them
         outcomes = await self._stop_in_waves(chosen)
         tell = _end_escaped if all_of_it else _tell_escaped
-        outcomes = await _all([tell(processes[each.name], each) for each in outcomes])
+        outcomes = await all_of([tell(processes[each.name], each) for each in outcomes])
         outcomes = [self._with_dependants(processes[each.name], each) for each in outcomes]
         return _in_asked_order(chosen, outcomes) + unknown
 
@@ -208,7 +211,7 @@ class Supervisor:
             names = [process.program.name for process in self.roster]
             self._shutdown = ensureDeferred(self._stop_in_waves(names))
             self._shutdown.addCallback(self._end)
-        return await _branch(self._shutdown)
+        return await branch_of(self._shutdown)
 
     async def tail(self, name: str | None, lines: int) -> LogPiece:
         """Return the last lines of a log."""
@@ -275,7 +278,7 @@ class Supervisor:
     async def _stop_in_waves(self, names: Iterable[str]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for wave in self.roster.stop_waves(names):
-            outcomes += await _all([process.stop() for process in wave])
+            outcomes += await all_of([process.stop() for process in wave])
         return outcomes
 
     async def _restart(self, names: Sequence[str]) -> list[Outcome]:
@@ -287,7 +290,7 @@ class Supervisor:
         own = {self.roster[name].program.program for name in names}
         related = any(own.intersection(self.roster[name].program.depends_on) for name in names)
         if not related:
-            return await _all([each.restart() for each in self.roster.in_start_order(names)])
+            return await all_of([each.restart() for each in self.roster.in_start_order(names)])
         restarting: list[Deferred[Outcome]] = []
         pending = set(names)
         self.roster.to_be_restarted.append(pending)
@@ -379,7 +382,7 @@ class Supervisor:
         remarks = await self._around.apply(old, new)
         self._refuse_while_shutting_down()  # that has begun meanwhile, and would miss new programs
         self._admission.configure(new.settings.max_starting, new.settings.start_delay)
-        outcomes = await self._carry_out(todo.programs)
+        outcomes = await self._renewal.carry_out(todo.programs, new)
         log.info("reloaded {source}; changes: {count}", source=new.source, count=len(todo.lines()))
         return ReloadAnswer(
             source=new.source,
@@ -388,60 +391,13 @@ class Supervisor:
             outcomes=tuple(outcomes),
         )
 
-    async def _carry_out(self, steps: Sequence[ProgramStep]) -> list[Outcome]:
-        """Add, change and remove processes; return what came of those that were touched."""
-        layout = self._renewal.layout(self.configuration)
-        self._around.make_room(layout)
-        new = layout.processes
-        for each in steps:
-            if each.step is Step.ADD:
-                self._renewal.add(new[each.name])
-        self._renewal.arrange(self.configuration)
-        by_name = {each.name: each for each in steps}
-        removed = [each.name for each in steps if each.step is Step.REMOVE]
-        others = [name for name in by_name if name in new]
-        in_order = [each.program.name for each in self.roster.in_start_order(others)]
-        removing = ensureDeferred(self._remove_in_waves(removed))
-        acts = [self._renewal.carry_out(by_name[name], new) for name in in_order]
-        acting = ensureDeferred(_all(acts))
-        self._admission.reconsider()
-        outcomes = [*await removing, *await acting]
-        self._admission.reconsider()
-        self._renewal.arrange(self.configuration)
-        return [outcome for outcome in outcomes if outcome is not None]
-
-    def _check_scaled(self, program: Program, processes: Sequence[Process]) -> None:
-        """Raise Refused where ``processes`` would be in the way of each other, or of others."""
-        name = program.name
-        others = [each.program for each in self.roster if each.program.program != name]
-        if len(others) + len(processes) > LIMITS.processes:
-            raise Refused(f"{name}: at most {LIMITS.processes} processes in all")
-        files = _files(processes)
-        if len(set(files)) < len(files):
-            reason = "its logfile needs %(process_num)d, or several processes would share it"
-            raise Refused(f"{name}: {reason}")
-        taken = {each.name for each in others} & {each.name for each in processes}
-        taken |= set(_files(others)) & set(files)
-        if taken:
-            raise Refused(
-                f"{name}: that of another program already: {', '.join(sorted(taken)[:3])}"
-            )
-
-    async def _remove_in_waves(self, names: Sequence[str]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        for wave in self.roster.stop_waves(names):
-            outcomes += await _all([self._renewal.remove(each.program.name) for each in wave])
-        return outcomes
-
     async def _scale(self, name: str, count: int) -> list[Outcome]:
         program = self.configuration.programs.get(name)
         if program is None:
             raise Refused(f"{name}: {unknown_name(name, self.configuration.programs).text}")
         if program.processes is None:
             raise Refused(f"{name}: has no key 'processes', so it is always one process")
-        if count > LIMITS.processes_per_program:
-            raise Refused(f"{name}: at most {LIMITS.processes_per_program} processes")
-        self._check_scaled(program, processes_of(program, count))
+        self._renewal.check_scaled(program, count)
         there = self.roster.of_program(name)
         start = any(each.going_up for each in there) or (program.auto_start and not there)
         before = self._renewal.layout_now(self.configuration)
@@ -453,13 +409,7 @@ class Supervisor:
             if step.step in {Step.ADD, Step.REMOVE}
         ]
         log.info("{name}: scaled to {count} processes", name=name, count=count)
-        return await self._carry_out(steps)
-
-
-def _files(processes: Iterable[Process]) -> list[str]:
-    """Return the files that processes write to, of those that only one may write to."""
-    paths = [path for each in processes for path in (each.logfile, each.stderr_logfile) if path]
-    return [path for path in paths if path != DISCARD and not path.startswith("/dev/")]
+        return await self._renewal.carry_out(steps, self.configuration)
 
 
 async def _tell_escaped(process: ManagedProcess, outcome: Outcome) -> Outcome:
@@ -488,21 +438,3 @@ async def _end_escaped(process: ManagedProcess, outcome: Outcome) -> Outcome:
 def _in_asked_order(names: Sequence[str], outcomes: list[Outcome]) -> list[Outcome]:
     by_name = {outcome.name: outcome for outcome in outcomes}
     return [by_name[name] for name in names]
-
-
-async def _all(waits: Sequence[Coroutine[Deferred[Any], Any, Answer]]) -> list[Answer]:
-    """Begin all of ``waits`` in order, and return their answers when all are there."""
-    running = [ensureDeferred(wait) for wait in waits]
-    return list(await gatherResults(running, consumeErrors=True))
-
-
-def _branch(source: Deferred[Answer]) -> Deferred[Answer]:
-    """Return a Deferred of one's own for the result of one that several wait for."""
-    branch: Deferred[Answer] = Deferred()
-
-    def pass_on(result: Answer) -> Answer:
-        branch.callback(result)
-        return result
-
-    source.addCallback(pass_on)
-    return branch
