@@ -62,6 +62,7 @@ class ManagedProcess:
         self.life = Life()
         self.pid = 0
         self.last: Ended | None = None
+        self.removed = False  # is down for ever: another slot may have its name now
         self._clock = clock
         self._spawner = spawner
         self._sessions = sessions
@@ -166,6 +167,8 @@ class ManagedProcess:
     async def start(self) -> Outcome:
         """Have it up, and wait until it is, or has failed."""
         await self._when(self._is_free)
+        if self.removed:
+            return self._outcome(Result.FAILED, "was removed meanwhile")
         if self.life.state is State.RUNNING and not self.program.oneshot:
             return self._outcome(Result.ALREADY_UP, f"already up, pid {self.pid}")
         self.handle(lifeevents.StartAsked())
@@ -175,6 +178,8 @@ class ManagedProcess:
     async def restart(self) -> Outcome:
         """Have it up in a new process, and wait until it is, or has failed."""
         await self._when(self._is_free)
+        if self.removed:
+            return self._outcome(Result.FAILED, "was removed meanwhile")
         old = self.pid
         self.handle(lifeevents.RestartAsked())
         await self.settled()

@@ -160,6 +160,7 @@ class Renewal:
         outcome = await process.stop()
         while outcome.result is Result.SUPERSEDED:  # who starts it now cannot keep it
             outcome = await process.stop()
+        process.removed = True
         self._roster.remove(name)
         self._outputs.remove(process.program)
         self._forget(name)

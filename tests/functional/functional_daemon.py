@@ -164,7 +164,11 @@ class Daemon:
 
     def supervisord(self, *options: str) -> Completed:
         """Run supervisord until it returns."""
-        done = self.run(self.supervisord_command(*options))
+        return self.run_supervisord(self.supervisord_command(*options))
+
+    def run_supervisord(self, command: Command) -> Completed:
+        """Run a command that becomes supervisord until it returns."""
+        done = self.run(command)
         pid = re.search(r"^  pid +(\d+)$", done.stdout, re.MULTILINE)
         if pid:
             self.note_pids(int(pid[1]))

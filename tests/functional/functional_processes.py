@@ -145,6 +145,14 @@ def status_of(pid: int) -> dict[str, str]:
         return {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
 
 
+def file_limits_of(pid: int) -> tuple[int, int]:
+    """Return the soft and the hard limit of open files of a process."""
+    with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+        [line] = [line for line in file if line.startswith("Max open files")]
+    _, soft, hard, _ = line.rsplit(maxsplit=3)
+    return int(soft), int(hard)
+
+
 @contextlib.contextmanager
 def nothing_left_behind() -> Iterator[None]:
     """Fail at the end if a process that was begun within is still there; it is then ended.

@@ -14,6 +14,9 @@ from functional_single import SINGLE
 pytestmark = pytest.mark.needs_linux
 
 NAMES = [f"single{number}" for number in range(5)]
+NUMBERED = "several"
+MOST = 4  # processes of the numbered program
+VERBS = ["start", "stop", "restart", "restart", "status", "reload", "scale", "stop --all-of-it"]
 CLIENTS = 20
 COMMANDS = 12
 
@@ -29,15 +32,26 @@ def _write(daemon: Daemon, command: str, variant: int) -> None:
             "  start-seconds 0.05\n"
             "</program>\n"
         )
+    programs += (
+        f"<program {NUMBERED}>\n"
+        f"  command {command} {daemon.place}/{NUMBERED}%(process_num)d\n"
+        "  start-seconds 0.05\n"
+        "  processes 2\n"
+        "</program>\n"
+    )
     daemon.write(programs)
 
 
 def _wishes(chance: random.Random) -> str:
     lines = []
     for _ in range(COMMANDS):
-        verb = chance.choice(["start", "stop", "restart", "restart", "status", "reload"])
-        names = chance.sample([*NAMES, "all", "up", "down"], chance.randint(1, 2))
-        lines.append(verb if verb == "reload" else " ".join([verb, *names]))
+        verb = chance.choice(VERBS)
+        names = chance.sample([*NAMES, NUMBERED, "all", "up", "down"], chance.randint(1, 2))
+        if verb == "reload":
+            names = []
+        elif verb == "scale":
+            names = [NUMBERED, str(chance.randint(0, MOST))]
+        lines.append(" ".join([verb, *names]))
     return "\n".join(lines) + "\n"
 
 

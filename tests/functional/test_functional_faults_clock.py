@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 
@@ -67,11 +66,8 @@ def test_all_timers_run_on(daemon: Daemon) -> None:
     launch = daemon.script("launch.py", LAUNCH.format(a_day=A_DAY, wrong=str(wrong)))
     start = daemon.python("start.py", START.format(path=sys.path, launch=str(launch)))
     daemon.write(PROGRAMS)
-    done = daemon.run([*start.split(), "-c", daemon.config])
+    done = daemon.run_supervisord([*start.split(), "-c", daemon.config])
     assert done.returncode == 0, done.stderr
-    pid = re.search(r"^  pid +(\d+)$", done.stdout, re.MULTILINE)
-    assert pid
-    daemon.note_pids(int(pid[1]))
     daemon.wait_for_output("deaf", "ready")
     deaf = daemon.pid_of("deaf")
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from functional_account import Account
 from functional_daemon import Daemon
-from functional_processes import descriptors_of, wait_until
+from functional_processes import descriptors_of, file_limits_of, wait_until
 
 pytestmark = pytest.mark.needs_linux
 
@@ -28,20 +27,8 @@ def _programs(count: int, *keys: str) -> str:
 def _start(daemon: Daemon, soft: int, hard: int) -> None:
     """Start the daemon with these limits of open files."""
     limits = ["prlimit", f"--nofile={soft}:{hard}"]
-    done = daemon.run([*limits, *daemon.supervisord_command()])
+    done = daemon.run_supervisord([*limits, *daemon.supervisord_command()])
     assert done.returncode == 0, done.stderr
-    pid = re.search(r"^  pid +(\d+)$", done.stdout, re.MULTILINE)
-    assert pid
-    daemon.note_pids(int(pid[1]))
-
-
-def _files_of(pid: int) -> tuple[str, str]:
-    """Return the soft and the hard limit of open files."""
-    for line in Path(f"/proc/{pid}/limits").read_text().splitlines():
-        if line.startswith("Max open files"):
-            _, soft, hard, _ = line.rsplit(maxsplit=3)
-            return soft, hard
-    raise AssertionError("no limit of open files")
 
 
 @pytest.mark.parametrize("key", ["umask 022", "nice 1"], ids=["by itself", "by the forker"])
@@ -100,7 +87,7 @@ def test_children_have_the_limit_that_the_daemon_was_started_with(
     assert len(status.up) == MANY
     assert status.notes == ()
     pids = [row.pid for row in status.programs.values()]
-    assert {_files_of(pid) for pid in pids} == {(str(SOFT), str(HARD))}
-    soft, hard = _files_of(daemon.pid)
-    assert int(soft) > 3 * MANY, "it has raised its own"
-    assert hard == str(HARD)
+    assert {file_limits_of(pid) for pid in pids} == {(SOFT, HARD)}
+    soft, hard = file_limits_of(daemon.pid)
+    assert soft > 3 * MANY, "it has raised its own"
+    assert hard == HARD

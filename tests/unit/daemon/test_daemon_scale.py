@@ -123,3 +123,21 @@ def test_dependants_wait_for_all_of_them() -> None:
     daemon = booted(WEB, app)
     scale(daemon, "web", 3)
     assert daemon.stand("app").pid
+
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+def test_who_waited_to_start_one_that_is_removed_meanwhile_starts_nothing(verb: str) -> None:
+    daemon = booted(WEB)
+    name = "web:web_1"
+    Asked(daemon.supervisor.stop([name]))
+    daemon.pass_time(30)
+    Asked(daemon.supervisor.stop([name], all_of_it=True))  # nobody starts before that is over
+    asked = Asked(getattr(daemon.supervisor, verb)([name]))
+    scaled = Asked(daemon.supervisor.scale("web", 1))
+    made = len(daemon.spawner.requests)
+    assert scaled.done
+    assert not asked.done
+    daemon.pass_time(30)
+    [outcome] = asked.answer
+    assert (outcome.result, outcome.text) == (Result.FAILED, "was removed meanwhile")
+    assert len(daemon.spawner.requests) == made
