@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred, gatherResults
 from twisted.logger import Logger
@@ -36,7 +37,8 @@ from supervisortw.daemon.renewal import Renewal
 from supervisortw.daemon.roster import Roster
 from supervisortw.daemon.stdin import StdinPipes
 from supervisortw.daemon.stopcommand import StopCommand
-from supervisortw.daemon.together import all_of, branch_of
+from supervisortw.daemon.together import all_of, branch_of, in_turns
+from supervisortw.daemon.turns import Turns
 from supervisortw.errors import ConfigError, LocalError, Refused
 from supervisortw.interfaces import Cancel, Clock, Sessions, Spawner
 
@@ -115,6 +117,8 @@ class Supervisor:
             make_room=around.make_room,
             forget=self._forget,
         )
+        # Asking thousands of processes for something takes a while by itself.
+        self._turns = Turns(around.clock)
         self._born = around.clock.seconds()
         self._shutdown: Deferred[list[Outcome]] | None = None
         self._exit_code = 0
@@ -130,7 +134,7 @@ class Supervisor:
         self._around.make_room(self._renewal.layout_now(self.configuration))
         wanted = [each.program.name for each in self.roster if each.program.auto_start]
         for process in self.roster.in_start_order(self._with_dependencies(wanted)):
-            process.handle(lifeevents.StartAsked())
+            self._turns.take(partial(process.handle, lifeevents.StartAsked()))
 
     # Control.
 
@@ -155,7 +159,7 @@ class Supervisor:
         chosen, unknown = self.roster.select(names)
         chosen = self._with_dependencies(chosen)
         processes = self.roster.in_start_order(chosen)
-        outcomes = await all_of([process.start() for process in processes])
+        outcomes = await in_turns(self._turns, [process.start() for process in processes])
         return _in_asked_order(chosen, outcomes) + unknown
 
     async def stop(self, names: Sequence[str], *, all_of_it: bool = False) -> list[Outcome]:
@@ -278,7 +282,7 @@ class Supervisor:
     async def _stop_in_waves(self, names: Iterable[str]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for wave in self.roster.stop_waves(names):
-            outcomes += await all_of([process.stop() for process in wave])
+            outcomes += await in_turns(self._turns, [process.stop() for process in wave])
         return outcomes
 
     async def _restart(self, names: Sequence[str]) -> list[Outcome]:
@@ -290,7 +294,8 @@ class Supervisor:
         own = {self.roster[name].program.program for name in names}
         related = any(own.intersection(self.roster[name].program.depends_on) for name in names)
         if not related:
-            return await all_of([each.restart() for each in self.roster.in_start_order(names)])
+            processes = self.roster.in_start_order(names)
+            return await in_turns(self._turns, [each.restart() for each in processes])
         restarting: list[Deferred[Outcome]] = []
         pending = set(names)
         self.roster.to_be_restarted.append(pending)

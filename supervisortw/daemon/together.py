@@ -7,7 +7,26 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 
+from supervisortw.daemon.turns import Turns
+
 Answer = TypeVar("Answer")
+
+
+async def in_turns(
+    turns: Turns, waits: Sequence[Coroutine[Deferred[Any], Any, Answer]]
+) -> list[Answer]:
+    """Do as `all_of`, but begin no more in one turn of the reactor than there is time for."""
+    return list(await gatherResults([_begun(turns, wait) for wait in waits], consumeErrors=True))
+
+
+def _begun(turns: Turns, wait: Coroutine[Deferred[Any], Any, Answer]) -> Deferred[Answer]:
+    answer: Deferred[Answer] = Deferred()
+
+    def begin() -> None:
+        ensureDeferred(wait).chainDeferred(answer)
+
+    turns.take(begin)
+    return answer
 
 
 async def all_of(waits: Sequence[Coroutine[Deferred[Any], Any, Answer]]) -> list[Answer]:
