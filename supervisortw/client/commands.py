@@ -48,7 +48,7 @@ async def _help(desk: Desk, words: Sequence[str]) -> ExitCode:
         if word not in TABLE:
             raise UsageError(f"no such command: {one_line(word)}")
         found = TABLE[word]
-        details = textwrap.wrap(found.details, 78)
+        details = textwrap.wrap(found.details, 78, break_on_hyphens=False)
         desk.say([found.usage, f"    {found.summary}", "", *details])
     return ExitCode.OK
 

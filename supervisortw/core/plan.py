@@ -62,7 +62,7 @@ PROGRAM_SPELLINGS = {
     "environment_files": "environment-file",
     "unix_group": "group",
     "group": "group of programs",
-    "group_priority": "priority of the group",
+    "group_priority": "priority of its group",
     "limits": "limit",
 }
 SETTINGS_SPELLINGS = {"sockets": "socket-name"}

@@ -122,3 +122,53 @@ def test_another_daemon_in_the_way_is_told_without_a_traceback(daemon: Daemon) -
     assert done.returncode != 0
     assert f"(pid {daemon.pid})" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_sockets_and_readiness_are_there_too(daemon: Daemon) -> None:
+    listening = daemon.place / "http.listen"
+    program = daemon.python(
+        "program",
+        """
+        import os, signal, socket
+        print("up", os.environ["LISTEN_FDS"], os.environ["LISTEN_FDNAMES"], flush=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.sendto(b"READY=1\\nSTATUS=well", os.environ["NOTIFY_SOCKET"])
+        while True:
+            signal.pause()
+        """,
+    )
+    daemon.write(f"""
+        {SLEEPER}
+        <socket http>
+          address {listening}
+        </socket>
+        <program talker>
+          command {program}
+          sockets http
+          notify yes
+        </program>
+        """)
+    process = _start(daemon)
+    wait_until(lambda: "talker: STARTING -> RUNNING" in _said(daemon), lambda: _said(daemon))
+    assert daemon.status().programs["talker"].detail == "well"
+    daemon.wait_for_output("talker", "up 1 http\n")
+    assert listening.is_socket()
+    assert daemon.ask("shutdown").endswith("supervisord has shut down\n")
+    assert process.wait(10) == 0
+    assert not listening.exists()
+
+
+def test_the_end_of_an_essential_program_ends_it(daemon: Daemon) -> None:
+    job = f"""
+        <program job>
+          command /bin/sh -c 'while test ! -e {daemon.place}/end; do sleep 0.05; done; exit 7'
+          essential yes
+          auto-restart false
+        </program>
+        """
+    daemon.write(SLEEPER + job)
+    process = _start(daemon)
+    daemon.save(daemon.place / "end", "")
+    assert process.wait(15) == 0  # twistd takes no other code from a service
+    assert "job is essential and has ended: exited with code 7" in _said(daemon)
+    assert not daemon.socket.exists()
