@@ -227,8 +227,8 @@ def test_what_needs_a_new_daemon_is_named(running: Daemon) -> None:
     running.write(ALPHA + BETA, f"pidfile {running.place}/new.pid\numask 077")
     later = "changed; it takes effect when supervisord is started anew"
     assert running.ask("reload").splitlines() == [
+        "supervisord: umask changed",
         f"supervisord: pidfile {later}",
-        f"supervisord: umask {later}",
     ]
     assert running.pidfile.exists()
 
