@@ -174,8 +174,9 @@ class OneProgram(RuleBasedStateMachine):
         bench.sessions.obedient = True
         self.change_prospects(READY)
         starting = bench.start()
-        bench.pass_time(30)  # less than ready-seconds, and enough for everything else
-        bench.process.heard(Notice(ready=True))
+        for _ in range(100):
+            bench.pass_time(1)
+            bench.process.heard(Notice(ready=True, ping=True))
         assert starting.done
         assert bench.state is State.RUNNING
         bench.stop()
