@@ -117,7 +117,7 @@ class Supervisor:
             make_room=around.make_room,
             forget=self._forget,
         )
-        # Asking thousands of processes for something takes a while by itself.
+        # Asking thousands of processes to start takes a while by itself.
         self._turns = Turns(around.clock)
         self._born = around.clock.seconds()
         self._shutdown: Deferred[list[Outcome]] | None = None
@@ -282,7 +282,8 @@ class Supervisor:
     async def _stop_in_waves(self, names: Iterable[str]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for wave in self.roster.stop_waves(names):
-            outcomes += await in_turns(self._turns, [process.stop() for process in wave])
+            # All at once: in turns, the ends of the first would keep the others waiting.
+            outcomes += await all_of([process.stop() for process in wave])
         return outcomes
 
     async def _restart(self, names: Sequence[str]) -> list[Outcome]:
@@ -294,8 +295,7 @@ class Supervisor:
         own = {self.roster[name].program.program for name in names}
         related = any(own.intersection(self.roster[name].program.depends_on) for name in names)
         if not related:
-            processes = self.roster.in_start_order(names)
-            return await in_turns(self._turns, [each.restart() for each in processes])
+            return await all_of([each.restart() for each in self.roster.in_start_order(names)])
         restarting: list[Deferred[Outcome]] = []
         pending = set(names)
         self.roster.to_be_restarted.append(pending)
