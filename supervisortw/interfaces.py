@@ -112,6 +112,25 @@ class Ending:
     left: tuple[Unended, ...] = ()
 
 
+class DescriptorStore(Protocol):
+    """Keeps descriptors beyond the end of the daemon, by name, for the daemon that follows it.
+
+    A name is one word of at most 512 bytes, such as ``output/web:web_1/stderr``.
+    """
+
+    def keep(self, name: str, descriptor: int) -> None:
+        """Keep a copy of ``descriptor``, instead of what was kept under that name. Never waits."""
+
+    def drop(self, name: str) -> None:
+        """Let go of what is kept under ``name``, if anything is."""
+
+    def take(self, name: str) -> int | None:
+        """Return what a daemon before this one had kept under ``name``, once; it stays kept.
+
+        The caller closes it. None if there is nothing.
+        """
+
+
 class Sessions(Protocol):
     """The processes of a session, together: a child leads one, and may leave others behind in it.
 
