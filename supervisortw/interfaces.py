@@ -138,6 +138,12 @@ class Sessions(Protocol):
     and by its cgroup where the program has one.
     """
 
+    def adopt(self, sid: int, born: int) -> None:
+        """Take over session ``sid`` of a former daemon, whose leader has that `proc.birth`.
+
+        The leader is reaped by somebody else, so the number may mean others once all are gone.
+        """
+
     def signal(self, sid: int, number: int) -> None:
         """Send a signal to every process of session ``sid`` that is there."""
 

@@ -32,6 +32,7 @@ from dataclasses import dataclass, replace
 
 from supervisortw.core.lifeevents import (
     Admitted,
+    Adopted,
     Await,
     CancelAwait,
     CancelTimer,
@@ -261,6 +262,15 @@ def _emptied(life: Life, program: Program, event: Event) -> Step:
     return _go_on(life)
 
 
+def _wait_again(life: Life, program: Program, event: Event) -> Step:
+    return life, (Await(),)
+
+
+def _time_again(life: Life, program: Program, event: Event) -> Step:
+    assert isinstance(event, Adopted)
+    return life, (SetTimer(event.remaining),)
+
+
 def _judged(life: Life, verdict: Verdict) -> Life:
     return replace(life, tally=verdict.tally, next=verdict.next, delay=verdict.delay)
 
@@ -303,10 +313,12 @@ TABLE: dict[tuple[State, type[Event]], Cell] = {
     (State.STOPPED, StartAsked): _start,
     (State.STOPPED, RestartAsked): _start,
     (State.STOPPED, StopAsked): _want_down,
+    (State.STOPPED, Adopted): _nothing,
     (State.WAITING, Admitted): _admitted,
     (State.WAITING, StartAsked): _wait_anew,
     (State.WAITING, RestartAsked): _wait_anew,
     (State.WAITING, StopAsked): _wait_no_more,
+    (State.WAITING, Adopted): _wait_again,
     (State.STARTING, Spawned): _spawned,
     (State.STARTING, SpawnFailed): _spawn_failed,
     (State.STARTING, Ready): _said_ready,
@@ -317,6 +329,7 @@ TABLE: dict[tuple[State, type[Event]], Cell] = {
     (State.STARTING, StartAsked): _want_up,
     (State.STARTING, RestartAsked): _restart_starting,
     (State.STARTING, StopAsked): _stop_starting,
+    (State.STARTING, Adopted): _time_again,
     (State.RUNNING, Exited): _died,
     (State.RUNNING, Ready): _nothing,
     (State.RUNNING, Extended): _nothing,
@@ -325,10 +338,12 @@ TABLE: dict[tuple[State, type[Event]], Cell] = {
     (State.RUNNING, StartAsked): _want_up,
     (State.RUNNING, RestartAsked): _stop_to_start,
     (State.RUNNING, StopAsked): _stop,
+    (State.RUNNING, Adopted): _pinged,
     (State.BACKOFF, TimedOut): _again,
     (State.BACKOFF, StartAsked): _start,
     (State.BACKOFF, RestartAsked): _start,
     (State.BACKOFF, StopAsked): _give_back,
+    (State.BACKOFF, Adopted): _time_again,
     (State.STOPPING, Exited): _died_stopping,
     (State.STOPPING, SessionEmptied): _emptied,
     (State.STOPPING, StopCommandEnded): _asked,
@@ -339,10 +354,13 @@ TABLE: dict[tuple[State, type[Event]], Cell] = {
     (State.STOPPING, StartAsked): _start_next,
     (State.STOPPING, RestartAsked): _start_next,
     (State.STOPPING, StopAsked): _stop_next,
+    (State.STOPPING, Adopted): _time_again,
     (State.EXITED, StartAsked): _start,
     (State.EXITED, RestartAsked): _start,
     (State.EXITED, StopAsked): _want_down,
+    (State.EXITED, Adopted): _nothing,
     (State.FATAL, StartAsked): _start,
     (State.FATAL, RestartAsked): _start,
     (State.FATAL, StopAsked): _want_down,
+    (State.FATAL, Adopted): _nothing,
 }

@@ -97,6 +97,16 @@ class TimedOut:
     moment: Moment = Moment()
 
 
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A later daemon is in charge now; whatever runs goes on running.
+
+    ``remaining`` is how many seconds are left of the timer that the former one had set.
+    """
+
+    remaining: float
+
+
 Event = (
     StartAsked
     | StopAsked
@@ -111,6 +121,7 @@ Event = (
     | Extended
     | StopCommandEnded
     | TimedOut
+    | Adopted
 )
 
 

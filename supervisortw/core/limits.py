@@ -71,6 +71,11 @@ class Limits:
     cgroup_directories: int = 1000  # below the one of a program, that it made itself
     program_sockets: int = 1024  # a descriptor of the daemon each
 
+    # The journal.
+    journal_bytes: int = 1024 * 1024  # up to here it is never written anew
+    journal_growth: int = 4  # times what holds, then it is written anew
+    journal_read_bytes: int = 64 * 1024 * 1024  # 50,000 processes of 1 KiB
+
     # What programs tell by sd_notify(3).
     notice_bytes: int = 4096  # of one datagram; systemd takes as much
     notice_status_characters: int = 200  # more than a line of a table shows

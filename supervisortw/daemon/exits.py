@@ -71,7 +71,11 @@ class PidfdWatcher:
 
     def watch(self, pid: int, look: Callable[[], None]) -> Cancel:
         """Call ``look`` once when the process ends; raises OSError if it cannot be watched."""
-        pidfd = _Pidfd(os.pidfd_open(pid), look, self._reactor)
+        return self.watch_pidfd(os.pidfd_open(pid), look)
+
+    def watch_pidfd(self, descriptor: int, look: Callable[[], None]) -> Cancel:
+        """Call ``look`` once when the process of a pidfd ends; the pidfd is closed before that."""
+        pidfd = _Pidfd(descriptor, look, self._reactor)
         self._reactor.addReader(pidfd)
         return pidfd.close
 

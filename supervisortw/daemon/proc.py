@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -65,6 +66,57 @@ def is_alive_by(stat: bytes) -> bool:
     # The second field is the command in parentheses, and may hold anything.
     fields = stat[stat.rindex(b")") + 2 :].split(None, 18)
     return fields[0] not in (b"Z", b"X") or int(fields[17]) > 1
+
+
+def birth(pid: int) -> int | None:
+    """Return when a process was started, in ticks since the machine was; None if it is not there.
+
+    Together with the pid it is one process and no other, since pids come again much later.
+    """
+    try:
+        stat = _read(pid, "stat", 512)
+        return int(stat[stat.rindex(b")") + 2 :].split(None, 20)[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def parent(pid: int) -> int:
+    """Return the pid of the parent of a process, 0 if it is not there."""
+    try:
+        stat = _read(pid, "stat", 512)
+        return int(stat[stat.rindex(b")") + 2 :].split(None, 2)[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process with one thread, as far as can be seen."""
+    try:
+        with open(f"{DIRECTORY}/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:  # a kernel without this list
+        with contextlib.suppress(FileNotFoundError):
+            return [each for each, _ in sessions() if parent(each) == pid]
+        return []
+
+
+def arguments(pid: int) -> list[str]:
+    """Return the command line of a process as it shows it, at most of LIMITS.environ_bytes."""
+    try:
+        data = _read(pid, "cmdline", LIMITS.environ_bytes)
+    except OSError:
+        return []
+    return [os.fsdecode(word) for word in data.split(b"\0")]
+
+
+def world() -> str:
+    """Return what pids and times belong to: this boot, and this namespace; empty if it has no name."""
+    try:
+        with open(f"{DIRECTORY}/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+        return f"{boot} {os.readlink(f'{DIRECTORY}/self/ns/pid')}"
+    except OSError:
+        return ""
 
 
 def command(pid: int) -> str:

@@ -52,16 +52,26 @@ class PosixSessions:
         self._waiting: dict[int, Callable[[], None]] = {}
         self._to_find: set[int] = set()
         self._watched: dict[int, Cancel] = {}
+        self._adopted: dict[int, int] = {}  # by session the birth of its leader
+
+    def adopt(self, sid: int, born: int) -> None:
+        """Take over the session of a leader that somebody else reaps."""
+        self._adopted[sid] = born
 
     def signal(self, sid: int, number: int) -> None:
         """Signal the leader's process group at once, and other groups of the session soon after."""
+        if self._means_others(sid):
+            return
         _signal_group(sid, number)
         self._to_signal.append((sid, number))
         self._rounds.ask()
 
     def has_others(self, sid: int) -> bool:
         """True if the process group of ``sid`` is not empty; its leader must have been reaped."""
-        return _group_is_there(sid)
+        if _group_is_there(sid) and not self._means_others(sid):
+            return True
+        self._adopted.pop(sid, None)
+        return False
 
     def when_empty(self, sid: int, emptied: Callable[[], None]) -> Cancel:
         """Call ``emptied`` once, later, when no process of the session is left."""
@@ -76,6 +86,15 @@ class PosixSessions:
     def end_escaped(self, spawn: SpawnId, sid: int, wait: float) -> Deferred[Ending]:
         """End what `find_escaped` finds."""
         return self._escaped.end(spawn, sid, wait)
+
+    def _means_others(self, sid: int) -> bool:
+        """True if the number of an adopted session is one of other processes by now.
+
+        It is not while one of the session is left: then nobody can get that pid.
+        """
+        born = self._adopted.get(sid)
+        found = None if born is None else proc.birth(sid)
+        return found is not None and found != born
 
     def _forget(self, sid: int) -> None:
         self._waiting.pop(sid, None)
@@ -113,9 +132,10 @@ class PosixSessions:
     def _tell_or_watch(self, sid: int, members: Collection[int]) -> None:
         if sid not in self._waiting:
             return
-        if members:
+        if members and not self._means_others(sid):
             self._watched[sid] = self._departures.when_gone(members, partial(self._look_for, sid))
         else:
+            self._adopted.pop(sid, None)
             emptied = self._waiting.pop(sid)
             emptied()
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred, gatherResults
@@ -15,68 +14,29 @@ from supervisortw.core import lifeevents
 from supervisortw.core.model import Configuration, Process
 from supervisortw.core.notify import Notice
 from supervisortw.core.order import with_dependencies
-from supervisortw.core.plan import Layout, Plan, Step, plan
+from supervisortw.core.plan import Plan, Step, plan
 from supervisortw.core.selection import unknown_name
 from supervisortw.core.signals import signal_number
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State
 from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer, Result
 from supervisortw.daemon.admission import Admission
-from supervisortw.daemon.events import EventBus, StateChanged
+from supervisortw.daemon.events import StateChanged
 from supervisortw.daemon.identity import Identities
-from supervisortw.daemon.output import Output
-from supervisortw.daemon.outputs import STDERR, OutputFor, Outputs
-from supervisortw.daemon.preparation import (
-    ControlGroups,
-    ListeningSockets,
-    NoticeBoard,
-    Preparation,
-)
+from supervisortw.daemon.outputs import STDERR, Outputs
+from supervisortw.daemon.preparation import Preparation
 from supervisortw.daemon.process import ManagedProcess
 from supervisortw.daemon.renewal import Renewal
 from supervisortw.daemon.roster import Roster
-from supervisortw.daemon.stdin import StdinPipes
+from supervisortw.daemon.slot import Means
 from supervisortw.daemon.stopcommand import StopCommand
+from supervisortw.daemon.surroundings import Surroundings
 from supervisortw.daemon.together import all_of, branch_of, in_turns
 from supervisortw.daemon.turns import Turns
 from supervisortw.errors import ConfigError, LocalError, Refused
-from supervisortw.interfaces import Cancel, Clock, Sessions, Spawner
+from supervisortw.interfaces import Cancel
 
 log = Logger(namespace="supervisor")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What the supervisor needs from outside, each of it replaceable in a test.
-
-    ``load`` reads the configuration file again; it raises ConfigError. ``apply`` applies the changed
-    settings and sockets of the daemon itself and returns what the operator should know about it.
-    ``make_room`` is told for what all descriptors will be needed; ``check_room`` raises SpawnError while
-    there are too few of them for one more process.
-    ``end`` is called with an exit code once everything has been stopped. ``token`` is a random number,
-    hexadecimal, that tells processes of this daemon from those of any other.
-    """
-
-    clock: Clock
-    spawner: Spawner
-    sessions: Sessions
-    bus: EventBus
-    environment: Mapping[str, str]
-    output_for: OutputFor
-    daemon_log: Output
-    stdin: StdinPipes
-    sockets: ListeningSockets
-    notices: NoticeBoard
-    cgroups: ControlGroups
-    load: Callable[[], Deferred[Configuration]]
-    apply: Callable[[Configuration, Configuration], Deferred[Sequence[str]]]
-    notes: Callable[[], Sequence[str]]
-    make_room: Callable[[Layout], None]
-    check_room: Callable[[], None]
-    end: Callable[[int], None]
-    version: str
-    token: str
-    random: Callable[[], float] = random.random
 
 
 class Supervisor:
@@ -106,14 +66,28 @@ class Supervisor:
             heard=self._heard,
             check_room=around.check_room,
         )
-        self._stop_command = StopCommand(
+        stop_command = StopCommand(
             around.clock, around.spawner, around.sessions, self._preparation.stop_command
+        )
+        means = Means(
+            clock=around.clock,
+            spawner=around.spawner,
+            sessions=around.sessions,
+            prepare=self._preparation.process,
+            stop_command=stop_command,
+            admission=self._admission,
+            bus=around.bus,
+            new_spawn_id=self._new_spawn_id,
+            drain=self.outputs.drain,
+            birth=around.birth,
+            record=around.journal.process,
+            random=around.random,
         )
         self._renewal = Renewal(
             self.roster,
             self.outputs,
             self._admission,
-            make=self._make,
+            make=lambda record: ManagedProcess(record, means),
             make_room=around.make_room,
             forget=self._forget,
         )
@@ -122,19 +96,54 @@ class Supervisor:
         self._born = around.clock.seconds()
         self._shutdown: Deferred[list[Outcome]] | None = None
         self._exit_code = 0
-        self._spawns = 0
+        left = around.left
+        self._spawns = left.spawns
         self._reloading = DeferredLock()
         around.bus.subscribe(self._state_changed)
+        for name, (said, count) in left.scaled.items():
+            if name in configuration.programs and configuration.programs[name].processes == said:
+                self._renewal.scale(configuration.programs[name], count)
+                around.journal.scaled(name, said, count)
         for process in self._renewal.layout(configuration).processes.values():
             self._renewal.add(process)
         self._renewal.arrange(configuration)
 
     def boot(self) -> None:
-        """Start the programs that start by themselves, and what these depend on."""
+        """Go on with what is there; start what starts by itself, and what that depends on."""
         self._around.make_room(self._renewal.layout_now(self.configuration))
-        wanted = [each.program.name for each in self.roster if each.program.auto_start]
+        known = self._go_on()
+        if self._around.left.ending:
+            ensureDeferred(self.shutdown())
+            return
+        wanted = [
+            each.program.name
+            for each in self.roster
+            if each.program.auto_start and each.program.name not in known
+        ]
         for process in self.roster.in_start_order(self._with_dependencies(wanted)):
             self._turns.take(partial(process.handle, lifeevents.StartAsked()))
+
+    def _go_on(self) -> Collection[str]:
+        """Go on with the processes of the daemon before; return their names."""
+        adoption, left = self._around.adoption, self._around.left
+        if adoption is None:
+            return ()
+        removed = []
+        for name, memory in left.processes.items():
+            if name not in self.roster:  # a reload was removing it
+                removed.append(name)
+                self._renewal.add(Process(name=name, program=name, process=name, command=("?",)))
+            self.roster[name].remember(memory)
+        self._renewal.arrange(self.configuration)
+        strays = adoption.find_strays(
+            each for each in self.roster if each.program.name not in left.processes
+        )
+        known = [*left.processes, *(each.program.name for each in strays)]
+        adoption.carry_out(self.roster.in_start_order(known))
+        for name in removed:
+            log.info("{name} is not in the configuration any more", name=name)
+            ensureDeferred(self._renewal.remove(name))
+        return set(known)
 
     # Control.
 
@@ -212,6 +221,7 @@ class Supervisor:
         """Stop every program, then end the daemon. Asked again, it waits for the first one's end."""
         if self._shutdown is None:
             log.info("shutting down")
+            self._around.journal.ending()
             names = [process.program.name for process in self.roster]
             self._shutdown = ensureDeferred(self._stop_in_waves(names))
             self._shutdown.addCallback(self._end)
@@ -236,20 +246,6 @@ class Supervisor:
 
     # How it is done.
 
-    def _make(self, record: Process) -> ManagedProcess:
-        return ManagedProcess(
-            record,
-            clock=self._around.clock,
-            spawner=self._around.spawner,
-            sessions=self._around.sessions,
-            prepare=self._preparation.process,
-            stop_command=self._stop_command,
-            admission=self._admission,
-            bus=self._around.bus,
-            new_spawn_id=self._new_spawn_id,
-            random=self._around.random,
-        )
-
     def _with_dependants(self, process: ManagedProcess, outcome: Outcome) -> Outcome:
         """Add to the answer to a stop who depends on the program and goes on."""
         if outcome.result is not Result.STOPPED:
@@ -268,6 +264,7 @@ class Supervisor:
         self._around.stdin.close(name)
         self._around.notices.close(name)
         self._around.cgroups.remove(name)
+        self._around.journal.gone(name)
 
     def _with_dependencies(self, names: Sequence[str]) -> list[str]:
         """Return ``names``, and the processes that these depend on and that are not ready."""
@@ -312,6 +309,7 @@ class Supervisor:
         return list(await gatherResults(restarting, consumeErrors=True))
 
     def _end(self, outcomes: list[Outcome]) -> list[Outcome]:
+        self._around.journal.remove()
         # In the next turn, so that those who asked get their answer first.
         self._around.clock.callLater(0, self._around.end, self._exit_code)
         return outcomes
@@ -383,6 +381,9 @@ class Supervisor:
         new = await self._load()
         self._refuse_while_shutting_down()
         todo = self._plan(new)
+        for step in todo.programs:
+            if step.step is Step.RESTART:
+                self.roster[step.name].outdate()
         old, self.configuration = self.configuration, new
         remarks = await self._around.apply(old, new)
         self._refuse_while_shutting_down()  # that has begun meanwhile, and would miss new programs
@@ -407,6 +408,7 @@ class Supervisor:
         start = any(each.going_up for each in there) or (program.auto_start and not there)
         before = self._renewal.layout_now(self.configuration)
         self._renewal.scale(program, count)
+        self._around.journal.scaled(name, program.processes, count)
         after = self._renewal.layout(self.configuration)
         steps = [
             replace(step, acts=start)

@@ -20,6 +20,7 @@ from supervisortw.core.status import Outcome
 from supervisortw.daemon.admission import Admission, Prospect
 from supervisortw.daemon.events import EventBus
 from supervisortw.daemon.process import ManagedProcess
+from supervisortw.daemon.slot import Means
 from supervisortw.daemon.stopcommand import StopCommand
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import SpawnRequest
@@ -46,20 +47,25 @@ class Bench:
         self.admission = Admission(self.clock, lambda name: self.prospects[name])
         bus = EventBus()
         bus.subscribe(self.listener)
-        self.process = ManagedProcess(
-            process("web", **keys),
+        self.recorded: list[dict[str, object]] = []
+        self.drained: list[str] = []
+        means = Means(
             clock=self.clock,
             spawner=self.spawner,
             sessions=self.sessions,
             prepare=self._prepare,
             bus=bus,
             new_spawn_id=self._new_spawn_id,
+            drain=lambda process: self.drained.append(process.name),
+            birth=lambda pid: pid * 10,
+            record=lambda name, memory: self.recorded.append(memory.to_plain()),
             random=lambda: 0.5,
             stop_command=StopCommand(
                 self.clock, self.stop_spawner, self.sessions, self._prepare_stop_command
             ),
             admission=self.admission,
         )
+        self.process = ManagedProcess(process("web", **keys), means)
 
     def _new_spawn_id(self, name: str) -> SpawnId:
         return SpawnId(daemon="abc", name=name, number=len(self.prepared) + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fakes.given import FakeCgroups, FakeNotices, FakeSockets, FakeStdin
+from fakes.journal import FakeJournal
 from fakes.listener import RecordingListener
 from fakes.output import FakeOutput
 from fakes.passing import pass_time
@@ -14,6 +15,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from supervisortw.core.chronicle import Left
 from supervisortw.core.expand import processes_of
 from supervisortw.core.model import (
     Configuration,
@@ -24,10 +26,13 @@ from supervisortw.core.model import (
     UnixAddress,
 )
 from supervisortw.core.status import ProgramStatus
+from supervisortw.daemon.adoption import Adoption
 from supervisortw.daemon.events import EventBus
-from supervisortw.daemon.supervisor import Supervisor, Surroundings
+from supervisortw.daemon.supervisor import Supervisor
+from supervisortw.daemon.surroundings import Surroundings
 from supervisortw.errors import SpawnError
 
+TOKEN = "0123456789abcdef"
 SETTINGS = Settings(
     sockets=(UnixAddress(path="/run/test.sock"),),
     state_directory="/var/lib/test",
@@ -76,6 +81,8 @@ class FakeDaemon:
         settings: Settings = SETTINGS,
         environment: dict[str, str] | None = None,
         obedient: bool = True,
+        left: Left | None = None,
+        adoption: Adoption | None = None,
     ) -> None:
         self.clock = Clock()
         self.spawner = FakeSpawner()
@@ -96,6 +103,7 @@ class FakeDaemon:
         self.sockets = FakeSockets()
         self.notices = FakeNotices()
         self.cgroups = FakeCgroups()
+        self.journal = FakeJournal(TOKEN)
         bus = EventBus()
         bus.subscribe(self.listener)
         self.supervisor = Supervisor(
@@ -119,7 +127,11 @@ class FakeDaemon:
                 check_room=self._check_room,
                 end=self._end,
                 version="1.2.3",
-                token="0123456789abcdef",
+                token=TOKEN,
+                birth=lambda pid: pid * 10,
+                journal=self.journal,
+                left=left or Left(),
+                adoption=adoption,
                 random=lambda: 0.5,
             ),
         )

@@ -26,6 +26,7 @@ class FakeSessions:
     def __init__(self, clock: Clock, spawner: FakeSpawner, *, obedient: bool = False) -> None:
         self.obedient = obedient
         self.signals: list[tuple[int, int]] = []
+        self.adopted: dict[int, int] = {}
         self.others: set[int] = set()
         self.immortal: set[int] = set()
         self.escaped: dict[str, tuple[Escaped, ...]] = {}
@@ -35,6 +36,9 @@ class FakeSessions:
         self._clock = clock
         self._spawner = spawner
         self._waiting: dict[int, Callable[[], None]] = {}
+
+    def adopt(self, sid: int, born: int) -> None:
+        self.adopted[sid] = born
 
     def signal(self, sid: int, number: int) -> None:
         self.signals.append((sid, number))

@@ -11,6 +11,7 @@ import pytest
 from supervisortw.core.lifecycle import TABLE, Life, step
 from supervisortw.core.lifeevents import (
     Admitted,
+    Adopted,
     Await,
     CancelAwait,
     CancelTimer,
@@ -93,6 +94,8 @@ class World:
             events += [Ready(), Pinged(), Extended(5.0)]
         if self.asking and self.life.state is State.STOPPING:
             events += [StopCommandEnded(good) for good in (True, False)]
+        if not self.asked_to_spawn:  # a start that was cut short is settled before
+            events.append(Adopted(0.5))
         if self.asked_to_spawn:
             events += [Spawned(), SpawnFailed(permanent=True), SpawnFailed(permanent=False)]
         if self.leader:
@@ -140,6 +143,7 @@ HAPPENED: dict[type[Event], dict[str, bool]] = {
     SpawnFailed: {"asked_to_spawn": False},
     SessionEmptied: {"others": False},
     TimedOut: {"timer": False},
+    Adopted: {"timer": False, "awaiting": False, "asking": False},
 }
 DONE: dict[type[Effect], dict[str, bool]] = {
     Await: {"awaiting": True},
@@ -210,6 +214,15 @@ def test_an_operator_gets_his_way_from_everywhere(program: Program) -> None:
         assert restarted.asked_to_spawn, world
         assert restarted.life.wanted
         assert restarted.life.tally == Tally()
+
+
+@pytest.mark.parametrize("program", POLICIES, ids=str)
+def test_a_later_daemon_changes_nothing_in_a_life(program: Program) -> None:
+    for world in reachable(program):
+        if not world.asked_to_spawn:
+            adopted = world.after(Adopted(0.5), program)
+            assert adopted.life == world.life
+            assert replace(adopted, asking=world.asking) == world
 
 
 def test_every_cell_of_the_table_is_reached() -> None:

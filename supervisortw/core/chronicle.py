@@ -1,0 +1,129 @@
+"""What a daemon writes down about its processes, line by line, and what a later one makes of that.
+
+Each line is a JSON object. The last line about something holds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from supervisortw.core.memory import LARGEST, Memory
+
+FORMAT = 1
+LONGEST_NAME = 512
+
+_TOKEN = re.compile(r"[0-9a-f]{1,64}")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Foreign(ValueError):
+    """It was written by another version, in a form that we do not know."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Left:
+    """What a daemon has left.
+
+    ``world`` is the boot, and the container, that its pids and times belong to, and ``token`` what
+    marks its processes; both are empty if they could not be read. ``spawns`` is the highest number in
+    a mark. ``scaled`` tells for programs how many processes their file said and how many they were
+    scaled to. ``ending`` is true if it was shutting down. ``damaged`` counts lines without sense.
+    """
+
+    world: str = ""
+    token: str = ""
+    spawns: int = 0
+    ending: bool = False
+    processes: dict[str, Memory] = field(default_factory=dict)
+    scaled: dict[str, tuple[int, int]] = field(default_factory=dict)
+    damaged: int = 0
+
+
+def opening(world: str, token: str, spawns: int) -> str:
+    """Return the line that everything begins with."""
+    return _encode({"journal": FORMAT, "world": world, "token": token, "spawns": spawns})
+
+
+def process(name: str, memory: Memory) -> str:
+    """Return the line about a process."""
+    return _encode({"process": name, **memory.to_plain()})
+
+
+def gone(name: str) -> str:
+    """Return the line that a process is not there any more, and will not be."""
+    return _encode({"gone": name})
+
+
+def scaled(program: str, said: int, count: int) -> str:
+    """Return the line that a program whose file says ``said`` processes was scaled to ``count``."""
+    return _encode({"scaled": program, "said": said, "count": count})
+
+
+def ending() -> str:
+    """Return the line that the daemon is shutting down."""
+    return _encode({"ending": True})
+
+
+def read(data: bytes) -> Left:
+    """Return what was left, as far as it makes sense. Raises Foreign."""
+    left = Left()
+    lines = data.split(b"\n")
+    if lines.pop():
+        left.damaged += 1  # the last line was cut short
+    for line in lines:
+        try:
+            _take(left, json.loads(line))
+        except Foreign:
+            raise
+        except (ValueError, RecursionError):
+            left.damaged += 1
+    return left
+
+
+def _take(left: Left, line: object) -> None:
+    """Take in one line. Raises ValueError if it makes no sense."""
+    if not isinstance(line, dict):
+        raise ValueError("no object")  # noqa: TRY004  # it is what a value is, not what type
+    if "journal" in line:
+        _take_opening(left, line)
+    elif "process" in line:
+        name, memory = _text(line, "process"), Memory.from_plain(line)
+        left.processes[name] = memory
+        if memory.spawn is not None:
+            left.spawns = max(left.spawns, memory.spawn.number)
+    elif "gone" in line:
+        left.processes.pop(_text(line, "gone"), None)
+    elif "scaled" in line:
+        left.scaled[_text(line, "scaled")] = _number(line, "said"), _number(line, "count")
+    elif line == {"ending": True}:
+        left.ending = True
+    else:
+        raise ValueError("nothing known")
+
+
+def _take_opening(left: Left, line: Mapping[str, Any]) -> None:
+    if line["journal"] != FORMAT:
+        raise Foreign(f"its format is {line['journal']!r:.20}, and ours is {FORMAT}")
+    token = _text(line, "token")
+    if not _TOKEN.fullmatch(token):
+        raise ValueError("no sensible token")
+    left.world, left.token = _text(line, "world"), token
+    left.spawns = max(left.spawns, _number(line, "spawns"))
+
+
+def _text(line: Mapping[str, Any], name: str) -> str:
+    value = line.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME:
+        raise ValueError(f"no sensible value of {name}")
+    return value
+
+
+def _number(line: Mapping[str, Any], name: str) -> int:
+    value = line.get(name)
+    if type(value) is not int or not 0 <= value <= LARGEST:
+        raise ValueError(f"no sensible value of {name}")
+    return value

@@ -1,0 +1,190 @@
+"""What is remembered of one process slot, in a form that outlives the daemon.
+
+Times are seconds of a clock that goes on while daemons come and go, and stops with the machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from supervisortw.core.ended import Ended
+from supervisortw.core.lifecycle import Life
+from supervisortw.core.restart import Tally
+from supervisortw.core.spawnid import SpawnId
+from supervisortw.core.states import State
+
+LARGEST = 2**53  # every program that reads JSON has whole numbers up to here
+LONGEST = 4096  # characters of a text
+
+_Kind = TypeVar("_Kind", int, str, bool)
+
+
+@dataclass(slots=True, kw_only=True)
+class Memory:
+    """Everything that a slot goes on with.
+
+    ``life`` and ``before``, the state before this one, and ``since`` when it is in it. ``pid`` of the
+    main process (0: none), its session, and ``born``, which tells it from any later process of the
+    same pid (None: not known). ``spawn`` is its mark and ``started`` when it was started. ``due`` is
+    when the timer of the state runs out. ``asked`` is true from an operator's wish to the start that
+    follows; other starts count as ``restarts``. ``last`` is how the last process ended, ``spawn_error``
+    why the last start made none, and ``fault`` for what we end it ourselves. ``outdated`` is true while
+    its process was made by another definition than that in force.
+    """
+
+    life: Life = field(default_factory=Life)
+    before: State | None = None
+    since: float = 0.0
+    pid: int = 0
+    born: int | None = None
+    sid: int = 0
+    spawn: SpawnId | None = None
+    started: float = 0.0
+    due: float = 0.0
+    asked: bool = False
+    restarts: int = 0
+    last: Ended | None = None
+    spawn_error: str = ""
+    fault: str = ""
+    outdated: bool = False
+
+    def to_plain(self) -> dict[str, object]:
+        """Return what `from_plain` makes the same memory of: names with numbers, texts and lists."""
+        life = self.life
+        plain: dict[str, object] = {
+            "state": life.state.value,
+            "wanted": life.wanted,
+            "since": self.since,
+            "pid": self.pid,
+            "sid": self.sid,
+            "started": self.started,
+            "restarts": self.restarts,
+        }
+        optional = {
+            "born": self.born,
+            "before": self.before and self.before.value,
+            "spawn": self.spawn and str(self.spawn),
+            "due": self.due,
+            "asked": self.asked,
+            "last": self.last
+            and [self.last.code, self.last.signal, self.last.core, self.last.uptime],
+            "spawn_error": self.spawn_error[:LONGEST],
+            "fault": self.fault[:LONGEST],
+            "outdated": self.outdated,
+            "spawned": life.spawned,
+            "ready": life.ready,
+            "quick_deaths": life.tally.quick_deaths,
+            "lately": list(life.tally.restarts),
+            "next": life.next.value if life.next is not State.STOPPED else None,
+            "delay": life.delay,
+            "stop_step": life.stop_step,
+        }
+        plain.update((name, value) for name, value in optional.items() if value)
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Memory:
+        """Return the memory that ``plain`` was made of; raises ValueError if it makes no sense."""
+        known = _Reader(plain)
+        life = Life(
+            state=known.state("state", State.STOPPED),
+            wanted=known.flag("wanted"),
+            tally=Tally(known.number("quick_deaths"), tuple(known.times("lately"))),
+            next=known.state("next", State.STOPPED),
+            delay=known.seconds("delay"),
+            stop_step=known.number("stop_step"),
+            spawned=known.flag("spawned"),
+            ready=known.flag("ready"),
+        )
+        return cls(
+            life=life,
+            before=known.state("before", State.STOPPED) if "before" in plain else None,
+            since=known.seconds("since"),
+            pid=known.number("pid"),
+            born=known.number("born") or None,
+            sid=known.number("sid"),
+            spawn=known.mark("spawn"),
+            started=known.seconds("started"),
+            due=known.seconds("due"),
+            asked=known.flag("asked"),
+            restarts=known.number("restarts"),
+            last=known.ended("last"),
+            spawn_error=known.text("spawn_error"),
+            fault=known.text("fault"),
+            outdated=known.flag("outdated"),
+        )
+
+
+class _Reader:
+    """Values from a record that may hold anything; ValueError if one is not what it should be."""
+
+    def __init__(self, plain: Mapping[str, Any]) -> None:
+        self._plain = plain
+
+    def _of_kind(self, name: str, kind: type[_Kind], default: _Kind) -> _Kind:
+        value = self._plain.get(name, default)
+        if type(value) is not kind:  # a bool is an int as well
+            raise _senseless(name)
+        return value
+
+    def number(self, name: str) -> int:
+        value = self._of_kind(name, int, 0)
+        if not 0 <= value <= LARGEST:
+            raise _senseless(name)
+        return value
+
+    def flag(self, name: str) -> bool:
+        return self._of_kind(name, bool, False)
+
+    def text(self, name: str) -> str:
+        value = self._of_kind(name, str, "")
+        if len(value) > LONGEST:
+            raise _senseless(name)
+        return value
+
+    def seconds(self, name: str) -> float:
+        return _seconds(name, self._plain.get(name, 0.0))
+
+    def times(self, name: str) -> list[float]:
+        return [_seconds(name, value) for value in self._list(name)]
+
+    def state(self, name: str, default: State) -> State:
+        return State(self._of_kind(name, str, default.value))
+
+    def mark(self, name: str) -> SpawnId | None:
+        text = self.text(name)
+        mark = SpawnId.parse(text) if text else None
+        if text and mark is None:
+            raise _senseless(name)
+        return mark
+
+    def ended(self, name: str) -> Ended | None:
+        value = self._list(name)
+        if not value:
+            return None
+        code, signal, core, uptime = value
+        for number in (code, signal):
+            if number is not None and (type(number) is not int or not 0 <= number <= LARGEST):
+                raise _senseless(name)
+        return Ended(code=code, signal=signal, core=core is True, uptime=_seconds(name, uptime))
+
+    def _list(self, name: str) -> list[Any]:
+        value = self._plain.get(name, [])
+        if type(value) is not list:
+            raise _senseless(name)
+        return value
+
+
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _senseless(name)
+    if not math.isfinite(value) or value < 0:
+        raise _senseless(name)
+    return float(value)
+
+
+def _senseless(name: str) -> ValueError:
+    return ValueError(f"no sensible value of {name}")

@@ -1,0 +1,188 @@
+"""The file in which the daemon writes down what it would have to know if it were killed now.
+
+Every line is written at once, with one write(2) of some microseconds, and not synced: it outlives the
+daemon, and the end of the machine makes all of it void. When the file has grown to a multiple of what
+holds, it is written anew. Trouble with the file never stops the daemon: what it did not take is written
+with the next line, as a new file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+
+from twisted.logger import Logger
+
+from supervisortw.core import chronicle
+from supervisortw.core.chronicle import Foreign, Left
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.memory import Memory
+from supervisortw.daemon.paths import open_directory
+from supervisortw.daemon.places import owners
+from supervisortw.errors import LocalError
+
+log = Logger(namespace="supervisor")
+
+NAME = "journal"
+NEW = "journal.new"
+ASIDE = "journal.damaged"
+
+_ENDING = ("ending", "")
+
+
+class Journal:
+    """Writes down what a later daemon would need; see `supervisortw.core.chronicle` for the lines.
+
+    ``world`` and ``token`` are those of its opening; ``spawns`` the highest number that was in a mark
+    before. The file is made by the first line, and whatever was there before is replaced by it.
+    """
+
+    def __init__(self, directory: str, world: str, token: str, spawns: int) -> None:
+        self._directory = directory
+        self._opening = chronicle.opening(world, token, spawns)
+        self._lines: dict[tuple[str, str], str] = {}  # those that hold, by what they are about
+        self._file = -1
+        self._size = 0
+        self._limit = 0
+        self._troubled = False
+        self._closed = False
+
+    def process(self, name: str, memory: Memory) -> None:
+        """Write down what is to be remembered of a process."""
+        self._write(("process", name), chronicle.process(name, memory))
+
+    def gone(self, name: str) -> None:
+        """Forget a process."""
+        if self._lines.pop(("process", name), None) is not None:
+            self._append(chronicle.gone(name))
+
+    def scaled(self, program: str, said: int, count: int) -> None:
+        """Write down that a program was scaled."""
+        self._write(("scaled", program), chronicle.scaled(program, said, count))
+
+    def ending(self) -> None:
+        """Write down that the daemon shuts down."""
+        self._write(_ENDING, chronicle.ending())
+
+    def remove(self) -> None:
+        """Remove the file: nothing is left that somebody would have to go on with."""
+        self.close()
+        self._closed = True
+        with (
+            contextlib.suppress(LocalError, OSError),
+            open_directory(self._directory, owners=owners()) as directory,
+        ):
+            os.unlink(NAME, dir_fd=directory.fd)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _write(self, about: tuple[str, str], line: str) -> None:
+        self._lines.pop(about, None)  # the order is that of the last lines
+        self._lines[about] = line
+        self._append(line)
+
+    def _append(self, line: str) -> None:
+        if self._closed:
+            return
+        data = line.encode() + b"\n"
+        if self._file < 0 or self._size + len(data) > self._limit:
+            self._write_anew()
+            return
+        try:
+            whole = os.write(self._file, data) == len(data)
+        except OSError as error:
+            self._in_trouble(error)
+            return
+        self._size += len(data)
+        if not whole:  # the disk is full: the next line begins a new file
+            self._in_trouble(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+    def _write_anew(self) -> None:
+        """Write a new file with all lines that hold, in place of the old one."""
+        self.close()
+        data = "\n".join([self._opening, *self._lines.values(), ""]).encode()
+        try:
+            with open_directory(self._directory, owners=owners()) as directory:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(NEW, dir_fd=directory.fd)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+                file = directory.open_regular(NEW, flags, 0o600)
+                try:
+                    if os.write(file, data) != len(data):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.rename(NEW, NAME, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
+                except OSError:
+                    os.close(file)
+                    raise
+        except (LocalError, OSError) as error:
+            self._in_trouble(error)
+            return
+        self._file, self._size = file, len(data)
+        self._limit = max(LIMITS.journal_bytes, LIMITS.journal_growth * len(data))
+        if self._troubled:
+            self._troubled = False
+            log.info("the journal is written again")
+
+    def _in_trouble(self, error: Exception) -> None:
+        self.close()
+        if not self._troubled:
+            self._troubled = True
+            reason = error.strerror if isinstance(error, OSError) else error
+            log.error(
+                "cannot write {path}: {reason}; if supervisord is killed now, it does not know its"
+                " programs again",
+                path=os.path.join(self._directory, NAME),
+                reason=reason,
+            )
+
+
+def what_was_left(directory: str) -> Left | None:
+    """Return what the daemon before us has left in its journal, None if there is none.
+
+    A journal that is damaged or foreign is set aside, with a message; what still makes sense in it
+    counts.
+    """
+    path = os.path.join(directory, NAME)
+    try:
+        data = _read(directory)
+        if data is None:
+            return None
+        left = chronicle.read(data)
+    except (LocalError, OSError, Foreign) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        log.error("{path} cannot be used: {reason}", path=path, reason=reason)
+        _set_aside(directory)
+        return None
+    if left.damaged:
+        log.error("{path} is damaged in {count} lines", path=path, count=left.damaged)
+        _set_aside(directory)
+    return left
+
+
+def _read(directory: str) -> bytes | None:
+    with open_directory(directory, owners=owners()) as opened:
+        try:
+            os.stat(NAME, dir_fd=opened.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        descriptor = opened.open_regular(NAME, os.O_RDONLY, 0)
+    with open(descriptor, "rb") as file:
+        data = file.read(LIMITS.journal_read_bytes + 1)
+    if len(data) > LIMITS.journal_read_bytes:
+        raise LocalError(f"it has more than {LIMITS.journal_read_bytes} bytes")
+    return data
+
+
+def _set_aside(directory: str) -> None:
+    try:
+        with open_directory(directory, owners=owners()) as opened:
+            os.rename(NAME, ASIDE, src_dir_fd=opened.fd, dst_dir_fd=opened.fd)
+    except (LocalError, OSError) as error:
+        log.error("it cannot be set aside: {error}", error=error)
+    else:
+        log.info("it was set aside as {path}", path=os.path.join(directory, ASIDE))

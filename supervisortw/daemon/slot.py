@@ -1,0 +1,401 @@
+"""One process slot as it lives: what happens to it, and what follows.
+
+`Slot` feeds what happens to `lifecycle.step` and carries out the effects. It decides nothing itself.
+There is one slot for a process, so two copies of it cannot be alive. What it remembers is written down
+before and after each thing that it does, so that a later daemon can go on with it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from supervisortw.core import lifecycle, lifeevents, telling
+from supervisortw.core.lifecycle import Life
+from supervisortw.core.lifeevents import Effect, Event
+from supervisortw.core.memory import Memory
+from supervisortw.core.model import Process, StopScope
+from supervisortw.core.notify import Notice
+from supervisortw.core.restart import Moment
+from supervisortw.core.signals import signal_name
+from supervisortw.core.spawnid import SpawnId
+from supervisortw.core.states import ALIVE, State
+from supervisortw.core.text import one_line
+from supervisortw.daemon.admission import Admission
+from supervisortw.daemon.ended import ended_by
+from supervisortw.daemon.events import EventBus, StateChanged
+from supervisortw.daemon.stopcommand import StopCommand
+from supervisortw.errors import SpawnError
+from supervisortw.interfaces import Clock, Sessions, Spawner, SpawnRequest, Timer
+
+# Makes the request for the next process of a slot; what it opened for it is closed at the end of the
+# context, whether or not the process was made. Raises SpawnError.
+Prepare = Callable[[Process, SpawnId], AbstractContextManager[SpawnRequest]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What slots live by.
+
+    ``drain(process)`` takes in the output that is there, before the end of a process is told.
+    ``birth(pid)`` returns what tells a process from any later one of the same pid, or None.
+    ``record(name, memory)`` writes down what a slot remembers.
+    """
+
+    clock: Clock
+    spawner: Spawner
+    sessions: Sessions
+    prepare: Prepare
+    stop_command: StopCommand
+    admission: Admission
+    bus: EventBus
+    new_spawn_id: Callable[[str], SpawnId]
+    drain: Callable[[Process], None]
+    birth: Callable[[int], int | None]
+    record: Callable[[str, Memory], None]
+    random: Callable[[], float] = random.random
+
+
+class Slot:
+    """Keeps one process as it is wanted to be."""
+
+    def __init__(self, program: Process, means: Means) -> None:
+        self.program = program
+        self.memory = Memory(since=means.clock.seconds())
+        self._means = means
+        self._clock = means.clock
+        self._transport: IProcessTransport | None = None
+        self._told = State.STOPPED
+        self._said = ""
+        self._timer: Timer | None = None
+        self._events: deque[Event] = deque()
+        self._handling = False
+        self._is_recorded = True
+
+    @property
+    def life(self) -> Life:
+        """The life so far."""
+        return self.memory.life
+
+    @property
+    def pid(self) -> int:
+        """The pid of the main process, 0 if there is none."""
+        return self.memory.pid
+
+    @property
+    def detail(self) -> str:
+        """Why it is in the state that it is in, as the end of a sentence."""
+        memory = self.memory
+        if memory.life.state is State.WAITING:
+            return self._means.admission.waits_for(self)
+        if memory.life.state in {State.STARTING, State.RUNNING} and self._said:
+            return self._said
+        if memory.before is None:
+            return "not started"
+        history = telling.History(
+            before=memory.before,
+            last=memory.last,
+            alive=memory.pid != 0,
+            spawn_error=memory.spawn_error,
+            fault=memory.fault,
+        )
+        return telling.detail(self.program, memory.life, history)
+
+    # What happens.
+
+    def handle(self, event: Event) -> None:
+        """Let an event happen, and carry out what follows from it.
+
+        An effect may itself make an event happen at once (a spawn that fails); it waits its turn.
+        """
+        self._events.append(event)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._events:
+                self._step(self._events.popleft())
+        finally:
+            self._handling = False
+        self._record()
+        self.prospects_changed()
+
+    def prospects_changed(self) -> None:
+        """Look anew at what it waits for, and at who waits for it."""
+
+    def _step(self, event: Event) -> None:
+        memory = self.memory
+        before = memory.life
+        memory.life, effects = lifecycle.step(before, self.program, event)
+        self._note_who_asked(event, before.state)
+        self._is_recorded = self._is_recorded and memory.life is before
+        for effect in effects:
+            self._carry_out(effect)
+        if memory.life.state is not before.state or memory.life.spawned is not before.spawned:
+            memory.since = self._clock.seconds()
+            memory.before = before.state
+            if not self._is_passing():
+                self._publish()
+            self._means.admission.moved(self)
+
+    def _record(self) -> None:
+        if not self._is_recorded:
+            self._is_recorded = True
+            self._means.record(self.program.name, self.memory)
+
+    def _is_passing(self) -> bool:
+        """True in a state that is over in a moment: it only leads from one to the next."""
+        state = self.life.state
+        if state is State.WAITING:
+            return bool(self._events) or self._means.admission.is_next(self)
+        return state is State.STARTING and not self.life.spawned
+
+    def _publish(self) -> None:
+        change = StateChanged(
+            name=self.program.name,
+            before=self._told,
+            after=self.life.state,
+            pid=self.pid,
+            detail=self.detail,
+        )
+        self._told = self.life.state
+        self._means.bus.publish(change)
+
+    def _note_who_asked(self, event: Event, before: State) -> None:
+        memory = self.memory
+        if isinstance(event, lifeevents.RestartAsked):
+            memory.asked = True
+        elif isinstance(event, lifeevents.StartAsked):
+            memory.asked = before not in {State.STARTING, State.RUNNING}
+        elif isinstance(event, lifeevents.StopAsked):
+            memory.asked = False
+        elif isinstance(event, lifeevents.TimedOut) and self.life.state is State.STOPPING:
+            if before is State.STARTING:
+                memory.fault = telling.not_ready(event.uptime)
+            elif before is State.RUNNING:
+                memory.fault = telling.silent(self.program)
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, lifeevents.Await):
+            self._means.admission.ask(self)
+        elif isinstance(effect, lifeevents.CancelAwait):
+            self._means.admission.cancel(self)
+        elif isinstance(effect, lifeevents.Spawn):
+            self._spawn()
+        elif isinstance(effect, lifeevents.RunStopCommand):
+            self._means.stop_command.run(self.program, self.pid, self._stop_command_ended)
+        elif isinstance(effect, lifeevents.Signal):
+            self._signal_all(effect.number)
+        elif isinstance(effect, lifeevents.SetTimer):
+            self._set_timer(effect.seconds)
+        elif isinstance(effect, lifeevents.ExtendTimer):
+            self._is_recorded = False
+            self._set_timer(max(effect.seconds, self.memory.due - self._clock.seconds()))
+        else:
+            self._cancel_timer()
+
+    def _signal_all(self, number: int) -> None:
+        """Signal whatever the stop is for."""
+        if self.program.stop_scope is StopScope.SESSION:
+            self._means.sessions.signal(self.memory.sid, number)
+        else:
+            self.signal_leader(number)
+
+    def signal_leader(self, number: int) -> str:
+        """Send a signal to the main process; return why it was not sent, nothing if it was."""
+        if self._transport is not None:
+            try:
+                self._transport.signalProcess(number)
+            except ProcessExitedAlready:
+                pass
+            except PermissionError:
+                return f"no permission to send {signal_name(number)} to pid {self.pid}"
+            else:
+                return ""
+        return f"not up, {signal_name(number)} not sent"
+
+    def _set_timer(self, seconds: float) -> None:
+        self._cancel_timer()
+        self.memory.due = self._clock.seconds() + seconds
+        self._timer = self._clock.callLater(seconds, self._timed_out)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        self.handle(lifeevents.TimedOut(self._uptime(), self._moment()))
+
+    def _uptime(self) -> float:
+        return self._clock.seconds() - self.memory.started
+
+    def _moment(self) -> Moment:
+        return Moment(at=self._clock.seconds(), chance=self._means.random())
+
+    # Being a candidate for admission.
+
+    @property
+    def is_starting(self) -> bool:
+        """True from its admission until it is up, or has failed."""
+        return self.life.state is State.STARTING or self.is_being_made
+
+    @property
+    def is_being_made(self) -> bool:
+        """True from its admission until its process is there, or could not be made."""
+        if self.life.state is State.WAITING:
+            return bool(self._events)
+        return self.life.state is State.STARTING and not self.life.spawned
+
+    def admitted(self) -> None:
+        """Start."""
+        self.handle(lifeevents.Admitted())
+
+    # The process.
+
+    def protocol(self) -> IProcessProtocol:
+        """Return what the transport of its process is to tell of the end."""
+        return _Protocol(self._exited)
+
+    def _spawn(self) -> None:
+        memory = self.memory
+        if not memory.asked:
+            memory.restarts += 1
+        memory.asked = memory.outdated = False
+        memory.spawn_error = memory.fault = self._said = ""
+        try:
+            memory.spawn = self._means.new_spawn_id(self.program.name)
+            # Written down before it is there: who finds its mark later knows whose it is.
+            self._record()
+            with self._means.prepare(self.program, memory.spawn) as request:
+                spawning = self._means.spawner.spawn(self.protocol(), request)
+        except SpawnError as error:
+            self._not_spawned(Failure(error))
+            return
+        spawning.addCallbacks(self._spawned, self._not_spawned)
+
+    def _spawned(self, transport: IProcessTransport) -> None:
+        pid = transport.pid
+        assert pid is not None
+        self._transport = transport
+        memory = self.memory
+        memory.pid = memory.sid = pid
+        memory.born = self._means.birth(pid)
+        memory.started = self._clock.seconds()
+        self.handle(lifeevents.Spawned())
+
+    def _not_spawned(self, failure: Failure) -> None:
+        failure.trap(SpawnError)
+        error = failure.value
+        assert isinstance(error, SpawnError)
+        self.memory.spawn_error = str(error)
+        self.handle(lifeevents.SpawnFailed(error.permanent, self._moment()))
+
+    def _exited(self, reason: BaseException) -> None:
+        self._means.drain(self.program)
+        memory = self.memory
+        uptime = self._uptime()
+        memory.last = ended_by(reason, uptime)
+        self._transport = None
+        memory.pid = 0
+        # A stop is over when the whole session is empty; otherwise only the group has to be, which
+        # costs no walk through all processes of the machine.
+        others_left = self.program.stop_scope is StopScope.SESSION and (
+            self.life.state is State.STOPPING or self._means.sessions.has_others(memory.sid)
+        )
+        self._is_recorded = False
+        self.handle(lifeevents.Exited(memory.last.code, uptime, others_left, self._moment()))
+        if others_left:
+            self._means.sessions.when_empty(memory.sid, self._emptied)
+
+    def _emptied(self) -> None:
+        self.handle(lifeevents.SessionEmptied())
+
+    def _stop_command_ended(self, good: bool) -> None:
+        if self.life.state is State.STOPPING:
+            self.handle(lifeevents.StopCommandEnded(good))
+
+    def heard(self, notice: Notice) -> None:
+        """Take what the program says about itself; without a process it means nothing."""
+        if self.life.state not in ALIVE:
+            return
+        if notice.status is not None:
+            self._said = one_line(notice.status)
+        if notice.extend_seconds is not None:
+            self.handle(lifeevents.Extended(notice.extend_seconds))
+        if notice.ready:
+            self.handle(lifeevents.Ready())
+        if notice.ping:
+            self.handle(lifeevents.Pinged())
+        if notice.trigger and self.life.state is State.RUNNING and self._timer is not None:
+            self._cancel_timer()  # of the watchdog
+            self._timed_out()
+
+    def outdate(self) -> None:
+        """Take note that the process that is there was made by what is not in force any more."""
+        if self.pid:
+            self.memory.outdated = True
+            self._is_recorded = False
+            self._record()
+
+    # Going on where a former daemon was.
+
+    def remember(self, memory: Memory) -> None:
+        """Be as the slot of a former daemon was; `adopt` or `lost` follow, and nothing before them."""
+        self.memory = memory
+        self._told = memory.life.state
+
+    def adopt(self, transport: IProcessTransport | None) -> None:
+        """Go on, with the process that there is, if there is one."""
+        self._transport = transport
+        memory = self.memory
+        if self.is_cut_short:
+            if transport is not None:
+                self._spawned(transport)
+            else:
+                reason = "supervisord died while it was being started"
+                self._not_spawned(Failure(SpawnError(reason, permanent=False)))
+            return
+        if self.program.stop_scope is StopScope.SESSION and memory.born is not None:
+            self._means.sessions.adopt(memory.sid, memory.born)
+        if memory.life.state is State.STOPPING and not memory.pid:
+            self._means.sessions.when_empty(memory.sid, self._emptied)
+        remaining = max(0.0, memory.due - self._clock.seconds())
+        self.handle(lifeevents.Adopted(remaining))
+
+    def lost(self, reason: BaseException) -> None:
+        """Go on without the process that there was: it ended, for ``reason``, while nobody looked."""
+        self._exited(reason)
+
+    def make_anew(self) -> None:
+        """Have another process in place of the one that there is, or was; see `adopt` and `lost`.
+
+        To be called after `adopt`, but before `lost`: what is to be made anew has not failed.
+        """
+        if self.life.state in {State.STARTING, State.RUNNING}:
+            self.handle(lifeevents.RestartAsked())
+
+    @property
+    def is_cut_short(self) -> bool:
+        """True if it is not known whether its process was made."""
+        return self.life.state is State.STARTING and not self.life.spawned
+
+
+class _Protocol(ProcessProtocol):
+    """Hands the end of one process on."""
+
+    def __init__(self, exited: Callable[[BaseException], None]) -> None:
+        self._exited = exited
+
+    def processExited(self, reason: Failure) -> None:
+        assert reason.value is not None
+        self._exited(reason.value)

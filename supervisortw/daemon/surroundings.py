@@ -1,0 +1,61 @@
+"""What the supervisor needs from outside."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+
+from supervisortw.core.chronicle import Left
+from supervisortw.core.model import Configuration
+from supervisortw.core.plan import Layout
+from supervisortw.daemon.adoption import Adoption
+from supervisortw.daemon.events import EventBus
+from supervisortw.daemon.journal import Journal
+from supervisortw.daemon.output import Output
+from supervisortw.daemon.outputs import OutputFor
+from supervisortw.daemon.preparation import ControlGroups, ListeningSockets, NoticeBoard
+from supervisortw.daemon.stdin import StdinPipes
+from supervisortw.interfaces import Clock, Sessions, Spawner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Everything that a `Supervisor` is given, each of it replaceable in a test.
+
+    ``load`` reads the configuration file again; it raises ConfigError. ``apply`` applies the changed
+    settings and sockets of the daemon itself and returns what the operator should know about it.
+    ``make_room`` is told for what all descriptors will be needed; ``check_room`` raises SpawnError while
+    there are too few of them for one more process.
+    ``end`` is called with an exit code once everything has been stopped. ``token`` is a random number,
+    hexadecimal, that tells processes of this daemon from those of any other. ``birth`` tells a process
+    from others of the same pid. ``left`` is what the daemon before has left in its journal, and
+    ``adoption`` brings it together with what is there; None if there is nothing to go on with.
+    """
+
+    clock: Clock
+    spawner: Spawner
+    sessions: Sessions
+    bus: EventBus
+    environment: Mapping[str, str]
+    output_for: OutputFor
+    daemon_log: Output
+    stdin: StdinPipes
+    sockets: ListeningSockets
+    notices: NoticeBoard
+    cgroups: ControlGroups
+    load: Callable[[], Deferred[Configuration]]
+    apply: Callable[[Configuration, Configuration], Deferred[Sequence[str]]]
+    notes: Callable[[], Sequence[str]]
+    make_room: Callable[[Layout], None]
+    check_room: Callable[[], None]
+    end: Callable[[int], None]
+    version: str
+    token: str
+    birth: Callable[[int], int | None]
+    journal: Journal
+    left: Left
+    adoption: Adoption | None
+    random: Callable[[], float] = random.random

@@ -1,0 +1,30 @@
+"""A Journal in memory."""
+
+from __future__ import annotations
+
+from supervisortw.core import chronicle
+from supervisortw.core.chronicle import Left
+from supervisortw.daemon.journal import Journal
+
+WORLD = "this boot"
+
+
+class FakeJournal(Journal):
+    """Keeps its lines; `left` is what a later daemon makes of them."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__("/nowhere", WORLD, token, 0)
+        self.lines = [chronicle.opening(WORLD, token, 0)]
+        self.removed = False
+
+    def _append(self, line: str) -> None:
+        if not self.removed:
+            self.lines.append(line)
+
+    def remove(self) -> None:
+        self.removed = True
+
+    @property
+    def left(self) -> Left:
+        """What is left of the daemon if it is killed now."""
+        return chronicle.read("\n".join([*self.lines, ""]).encode())

@@ -1,0 +1,112 @@
+"""What is remembered of a process slot survives being written down, and nonsense is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisortw.core.ended import Ended
+from supervisortw.core.lifecycle import Life
+from supervisortw.core.memory import LONGEST, Memory
+from supervisortw.core.restart import Tally
+from supervisortw.core.spawnid import SpawnId
+from supervisortw.core.states import State
+
+seconds = st.floats(0, 1e9)
+numbers = st.integers(0, 2**40)
+lives = st.builds(
+    Life,
+    state=st.sampled_from(State),
+    wanted=st.booleans(),
+    tally=st.builds(Tally, numbers, st.lists(seconds, max_size=3).map(tuple)),
+    next=st.sampled_from(State),
+    delay=seconds,
+    stop_step=numbers,
+    spawned=st.booleans(),
+    ready=st.booleans(),
+)
+endings = st.builds(
+    Ended,
+    code=st.none() | st.integers(0, 255),
+    signal=st.none() | st.integers(1, 64),
+    core=st.booleans(),
+    uptime=seconds,
+)
+marks = st.builds(
+    SpawnId,
+    daemon=st.text("0123456789abcdef", min_size=1, max_size=16),
+    name=st.sampled_from(["web", "web:web_1", "a:b"]),
+    number=numbers,
+)
+texts = st.text(max_size=20)
+memories = st.builds(
+    Memory,
+    life=lives,
+    before=st.none() | st.sampled_from(State),
+    since=seconds,
+    pid=numbers,
+    born=st.none() | st.integers(1, 2**40),
+    sid=numbers,
+    spawn=st.none() | marks,
+    started=seconds,
+    due=seconds,
+    asked=st.booleans(),
+    restarts=numbers,
+    last=st.none() | endings,
+    spawn_error=texts,
+    fault=texts,
+    outdated=st.booleans(),
+)
+
+
+@given(memories)
+def test_what_was_written_down_is_remembered(memory: Memory) -> None:
+    assert Memory.from_plain(json.loads(json.dumps(memory.to_plain()))) == memory
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    max_leaves=4,
+)
+
+
+@given(memories, st.data())
+def test_nonsense_is_refused_or_makes_a_memory(memory: Memory, data: st.DataObject) -> None:
+    plain = memory.to_plain()
+    plain[data.draw(st.sampled_from(sorted(plain)))] = data.draw(anything)
+    try:
+        found = Memory.from_plain(plain)
+    except ValueError:
+        return
+    assert Memory.from_plain(json.loads(json.dumps(found.to_plain()))) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("state", "SLEEPING"),
+        ("pid", -1),
+        ("pid", True),
+        ("pid", 2**60),
+        ("since", float("nan")),
+        ("since", "soon"),
+        ("wanted", 1),
+        ("spawn", "no mark"),
+        ("last", [1, 2]),
+        ("last", [1, -2, False, 1.0]),
+        ("lately", 3),
+        ("fault", "x" * (LONGEST + 1)),
+    ],
+)
+def test_a_value_without_sense_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Memory.from_plain({**Memory().to_plain(), name: value})
+
+
+def test_long_texts_are_cut() -> None:
+    plain = Memory(spawn_error="x" * 10_000).to_plain()
+    assert Memory.from_plain(plain).spawn_error == "x" * LONGEST
