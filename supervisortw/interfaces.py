@@ -53,7 +53,8 @@ class SpawnRequest:
     /dev/null. ``listening`` are sockets that the process finds at descriptor 3 and on, with their
     names, as sd_listen_fds(3) has them. ``identity``, ``nice`` and ``umask`` None mean the daemon's
     own. ``limits`` are set over those that the daemon was started with. ``cgroup`` is a directory of
-    cgroup2 that the process is put into.
+    cgroup2 that the process is put into. ``death_signal`` is sent to it by the kernel
+    when the daemon dies, where the kernel can (Linux).
     """
 
     command: tuple[str, ...]
@@ -69,6 +70,7 @@ class SpawnRequest:
     limits: tuple[Limit, ...] = ()
     no_new_privileges: bool = False
     cgroup: str | None = None
+    death_signal: int | None = None
 
 
 class Spawner(Protocol):

@@ -20,6 +20,7 @@ from supervisortw.core.model import (
     DISCARD,
     Address,
     AutoRestart,
+    OnDaemonDeath,
     Stdin,
     StopScope,
     TcpAddress,
@@ -156,6 +157,14 @@ def stop_scope(text: str) -> StopScope:
         return StopScope(text.lower())
     except ValueError:
         raise ValueError("expected session or leader") from None
+
+
+def on_daemon_death(text: str) -> OnDaemonDeath:
+    """Return what becomes of a program whose daemon has died."""
+    try:
+        return OnDaemonDeath(text.lower())
+    except ValueError:
+        raise ValueError("expected keep or stop") from None
 
 
 def stdin(text: str) -> Stdin:

@@ -1,7 +1,8 @@
 """Configuration files as bytes on a disk: opening them, decoding them, and finding included ones.
 
 ZConfig would open whatever `urllib` can open. Here a name is a path and nothing else, and only
-regular files of a sensible size are read.
+regular files of a sensible size are read. A load sees the disk as a `FileSource`; what another one of
+these has is another module's.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from typing import Protocol
 
 from supervisortw.core.limits import LIMITS
 
@@ -40,7 +42,32 @@ class Source:
 
     path: str
     text: str
-    identity: tuple[int, int]
+    identity: object
+
+
+class FileSource(Protocol):
+    """Where a load has its files from."""
+
+    def read(self, path: str) -> Source:
+        """Return the file at the absolute ``path``, or raise Unreadable."""
+
+    def matching(self, directory: str, pattern: str) -> tuple[str, ...]:
+        """Return what `matching` does."""
+
+
+class Disk:
+    """The files of this machine, as they are now."""
+
+    def read(self, path: str) -> Source:
+        """Return the file at ``path``, or raise Unreadable."""
+        return read(path)
+
+    def matching(self, directory: str, pattern: str) -> tuple[str, ...]:
+        """Return what `matching` does."""
+        return matching(directory, pattern)
+
+
+DISK = Disk()
 
 
 def read(path: str) -> Source:
@@ -110,6 +137,18 @@ def is_pattern(name: str) -> bool:
     return _WILDCARD.search(name) is not None
 
 
-def matching(directory: str, pattern: str) -> list[str]:
-    """Return the paths that match ``pattern``, relative to ``directory``, sorted."""
-    return sorted(glob.glob(os.path.join(glob.escape(directory), pattern)))
+def matching(directory: str, pattern: str) -> tuple[str, ...]:
+    """Return the normal paths that match ``pattern``, relative to ``directory``, sorted.
+
+    A file that has just this name is meant before any that match it.
+    """
+    path = resolved(directory, pattern)
+    if os.path.lexists(path):
+        return (path,)
+    found = glob.glob(os.path.join(glob.escape(directory), pattern))
+    return tuple(os.path.normpath(match) for match in sorted(found))
+
+
+def resolved(directory: str, name: str) -> str:
+    """Return the normal path of ``name``, relative to ``directory``. Links are not looked at."""
+    return os.path.normpath(os.path.join(directory, name))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
+from supervisortw.config.files import DISK, FileSource
 from supervisortw.config.paths import directories
 from supervisortw.config.problems import Problems, TooManyProblems
 from supervisortw.config.programs import programs
@@ -24,7 +25,11 @@ _Result = TypeVar("_Result")
 
 
 def load_daemon(
-    path: str, overrides: Overrides = NO_OVERRIDES, *, uid: int | None = None
+    path: str,
+    overrides: Overrides = NO_OVERRIDES,
+    *,
+    uid: int | None = None,
+    files: FileSource = DISK,
 ) -> Configuration:
     """Return what the configuration of supervisord at ``path`` says, or raise ConfigError.
 
@@ -35,10 +40,11 @@ def load_daemon(
 
     ``uid`` is the user whose default places hold (default: the effective user). A daemon that root
     has started and that runs as another user by now passes 0, and so finds the same places again.
+    ``files`` is what the texts come from: the disk, or what was read from it before (see `kept`).
     """
     problems = Problems()
     source = _absolute(path)
-    reading = Reading("supervisord", overrides, problems)
+    reading = Reading("supervisord", overrides, files, problems)
 
     def build(values: Values) -> Configuration:
         places = directories(source, uid)
@@ -62,7 +68,7 @@ def load_client(path: str, overrides: Overrides = NO_OVERRIDES) -> ClientSetting
     As `load_daemon`, with keys of <supervisorctl>.
     """
     source = _absolute(path)
-    reading = Reading("supervisorctl", overrides, Problems())
+    reading = Reading("supervisorctl", overrides, DISK, Problems())
 
     def build(values: Values) -> ClientSettings:
         return client_settings(values, directories(source), reading.problems)

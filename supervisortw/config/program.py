@@ -62,6 +62,8 @@ def program(
         stop_steps=tuple(_stop_steps(section, daemon, stop_command)),
         stop_command=stop_command,
         stop_scope=section.get("stop_scope"),
+        on_daemon_death=section.get("on_daemon_death"),
+        remember=section.get("remember"),
         user=section.get("user"),
         unix_group=section.get("unix_group"),
         directory=_path(section, "directory", directories),

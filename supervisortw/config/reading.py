@@ -31,14 +31,18 @@ NAMED = {"program": "programs", "group": "programs", "socket": "sockets"}
 
 
 class Reading:
-    """Reads the configuration of ``program`` (supervisord or supervisorctl).
+    """Reads the configuration of ``program`` (supervisord or supervisorctl) from ``disk``.
 
     ``files`` are the absolute paths of all files read so far. ``overrides`` are laid over the one
     section on the outside.
     """
 
     def __init__(
-        self, program: str, overrides: Mapping[str, Sequence[str]], problems: Problems
+        self,
+        program: str,
+        overrides: Mapping[str, Sequence[str]],
+        disk: files.FileSource,
+        problems: Problems,
     ) -> None:
         self.problems = problems
         self.defines: dict[str, str | None] = {}
@@ -46,6 +50,7 @@ class Reading:
         self._program = program
         self._schema = schema(program)
         self._overrides = overrides
+        self._disk = disk
         # The files that are being read now, each included by the one before it.
         self._chain: list[files.Source] = []
         self._opened = 0
@@ -109,15 +114,14 @@ class Reading:
             self.problems.add(place, "'~' is not expanded; write the whole path")
             return
         directory = os.path.dirname(self._chain[-1].path)
-        path = os.path.normpath(os.path.join(directory, name))
-        if not files.is_pattern(name) or os.path.lexists(path):
-            self._include_file(section, path, place, 0)
-            return
-        found = files.matching(directory, name)
-        if not found:
-            self.problems.warn(place, f"no file matches {quoted(name)}")
-        for number, match in enumerate(found):
-            self._include_file(section, os.path.normpath(match), place, number)
+        if files.is_pattern(name):
+            found = self._disk.matching(directory, name)
+            if not found:
+                self.problems.warn(place, f"no file matches {quoted(name)}")
+        else:
+            found = (files.resolved(directory, name),)
+        for number, path in enumerate(found):
+            self._include_file(section, path, place, number)
 
     def _include_file(self, section: Any, path: str, place: Place, number: int) -> None:
         if len(self._chain) > LIMITS.include_depth:
@@ -138,7 +142,7 @@ class Reading:
         self._opened += 1
         order = asked.order if number is None else (*asked.order, number)
         try:
-            source = files.read(path)
+            source = self._disk.read(path)
         except files.Unreadable as error:
             if error.line is None:
                 self.problems.add(asked, f"{failure}: {error}")

@@ -86,6 +86,7 @@ class Limits:
     file_bytes: int = 1024 * 1024
     files: int = 4096
     include_depth: int = 16
+    kept_bytes: int = 16 * 1024 * 1024  # of a whole configuration, for the next daemon
     value_characters: int = 64 * 1024
     problems: int = 100  # then the rest is only counted
     processes_per_program: int = 10_000

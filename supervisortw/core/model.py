@@ -58,6 +58,13 @@ class StopScope(enum.Enum):
     LEADER = "leader"
 
 
+class OnDaemonDeath(enum.Enum):
+    """What becomes of a process whose daemon has died."""
+
+    KEEP = "keep"
+    STOP = "stop"
+
+
 class Stdin(enum.Enum):
     """What a program reads from as its standard input, where it is no socket."""
 
@@ -111,8 +118,9 @@ class Program:
     None that restarts are not counted, ``stable_seconds`` None that ``backoff_limit`` tells how long a
     stable run is. ``umask``, ``directory`` and ``nice`` None mean the daemon's. After the last of
     ``stop_steps`` comes SIGKILL. ``restart_jitter`` is a fraction of the delay. ``watchdog_seconds`` 0
-    means no watchdog. ``unix_group`` is the group that the process runs as; ``group`` names the
-    <group> that the program is in, or the program itself.
+    means no watchdog. ``remember`` means that a stop by an operator outlasts the daemon. ``unix_group``
+    is the group that the process runs as; ``group`` names the <group> that the program is in, or the
+    program itself.
     """
 
     name: str
@@ -145,6 +153,8 @@ class Program:
     stop_steps: tuple[StopStep, ...] = (StopStep(signal=signal.SIGTERM, wait=10.0),)
     stop_command: tuple[str, ...] = ()
     stop_scope: StopScope = StopScope.SESSION
+    on_daemon_death: OnDaemonDeath = OnDaemonDeath.KEEP
+    remember: bool = False
     user: str | None = None
     unix_group: str | None = None
     directory: str | None = None

@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields
 
 from supervisortw.core.model import ListeningSocket, Process, Settings
 
-# A change of one of these is seen by the process itself, so it needs a new one.
+# A change of one of these is seen by the process itself, so it needs a new one. (on_daemon_death is not
+# worth one: it counts from the next start on.)
 SEEN_BY_THE_PROCESS = frozenset(
     {
         "command",

@@ -1,8 +1,10 @@
-"""Signals by name and by number."""
+"""Signals by name and by number, and which one a program is due."""
 
 from __future__ import annotations
 
 import signal
+
+from supervisortw.core.model import OnDaemonDeath, Program
 
 
 def signal_number(text: str) -> int:
@@ -25,3 +27,11 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def death_signal(program: Program) -> int | None:
+    """Return what a program is sent when the daemon dies, or None if it is to live on."""
+    if program.on_daemon_death is OnDaemonDeath.KEEP:
+        return None
+    ladder = (step.signal for step in program.stop_steps)
+    return next((number for number in ladder if number is not None), int(signal.SIGTERM))

@@ -21,6 +21,7 @@ descriptors: the report pipe, the standard streams, and the sockets that the pro
     nice N
     uid N, gid N, groups N N ...
     no-new-privileges yes
+    death-signal N           sent by the kernel when the daemon dies; left out where it cannot be
     listen NAME              of each socket
 
 The child writes lines into the report pipe, which ends when the program runs::
@@ -56,6 +57,7 @@ BLOCKED = {
 }
 CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
 CLONE_PARENT = 0x8000
+PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 
 LISTS = (b"args", b"env")
@@ -210,6 +212,9 @@ class Child:
         if b"no-new-privileges" in self._words:
             self.step = "no-new-privileges"
             forbid_new_privileges()
+        if b"death-signal" in self._words:
+            self.step = "death-signal"
+            die_with(parent, int(self._one(b"death-signal")))
         self.step = "exec"
         self._run_program()
 
@@ -304,7 +309,24 @@ def forbid_new_privileges() -> None:
     """Let no program that we run have more privileges than we have."""
     if sys.platform != "linux":
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if LIBC.prctl(*map(ctypes.c_ulong, (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))) != 0:
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def die_with(parent: int, number: int) -> None:
+    """Have a signal sent to us when our parent dies. Raises OSError if that is no longer ``parent``.
+
+    The kernel forgets it at a change of identity, and keeps it over the exec of an ordinary program.
+    """
+    if sys.platform != "linux":
+        return
+    prctl(PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:  # that has died before, and nothing will be sent
+        raise OSError(errno.ESRCH, "the daemon has died")
+
+
+def prctl(option: int, value: int) -> None:
+    """Call prctl(2). Raises OSError."""
+    if LIBC.prctl(*map(ctypes.c_ulong, (option, value, 0, 0, 0))) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from supervisortw.core.environment import build, inherited, withheld
 from supervisortw.core.model import Process, Settings, Stdin
 from supervisortw.core.notify import Notice
+from supervisortw.core.signals import death_signal
 from supervisortw.core.spawnid import VARIABLE, SpawnId
 from supervisortw.daemon.envfiles import read_all
 from supervisortw.daemon.identity import Identities
@@ -110,6 +111,7 @@ class Preparation:
                 stderr=stderr,
                 listening=listening,
                 cgroup=cgroup,
+                death_signal=death_signal(process),
             )
 
     @contextmanager
@@ -139,6 +141,7 @@ class Preparation:
         stdin: int | None = None,
         listening: tuple[tuple[str, int], ...] = (),
         cgroup: str | None = None,
+        death_signal: int | None = None,
     ) -> SpawnRequest:
         umask = self._settings().umask if process.umask is None else process.umask
         return SpawnRequest(
@@ -155,6 +158,7 @@ class Preparation:
             limits=process.limits,
             no_new_privileges=process.no_new_privileges,
             cgroup=cgroup,
+            death_signal=death_signal,
         )
 
     def _environment_of(self, process: Process, identity: Identity | None) -> dict[str, str]:

@@ -136,6 +136,7 @@ def is_plain(request: SpawnRequest) -> bool:
         or request.nice is not None
         or request.no_new_privileges
         or request.cgroup is not None
+        or request.death_signal is not None
         or request.listening
     )
 

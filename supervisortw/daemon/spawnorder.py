@@ -67,6 +67,8 @@ def _items(request: SpawnRequest, paths: Sequence[str], original: Sequence[Limit
         yield f"groups {' '.join(map(str, request.identity.groups))}"
     if request.no_new_privileges:
         yield "no-new-privileges yes"
+    if request.death_signal is not None:
+        yield f"death-signal {request.death_signal}"
     yield from (f"listen {name}" for name, _ in request.listening)
 
 
@@ -97,6 +99,7 @@ def refusal(failure: StepFailed, paths: Sequence[str], request: SpawnRequest) ->
         "root": f"{who} could become root again",
         "directory": f"its directory {request.directory}: {what}",
         "no-new-privileges": f"cannot forbid new privileges: {what}",
+        "death-signal": f"cannot have it end with the daemon: {what}",
     }.get(word, f"{failure.step}: {what}")
     return SpawnError(f"cannot start {name}: {told}", permanent=permanent)
 

@@ -7,10 +7,12 @@ import resource
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -368,6 +370,76 @@ async def test_it_joins_its_cgroup(way: str) -> None:
         assert str(error) == (
             "cannot start /bin/true: cannot put it into /no/such: No such file or directory"
         )
+
+
+# A daemon of its own, which starts a program and is killed.
+DAEMON = """
+import sys
+from twisted.internet import reactor
+from twisted.internet.protocol import ProcessProtocol
+from supervisortw.core.environment import Login
+from supervisortw.daemon.exits import SigchldWatcher
+from supervisortw.daemon.filelimits import FileLimit
+from supervisortw.daemon.spawn import PosixSpawner
+from supervisortw.interfaces import Identity, SpawnRequest
+
+way, uid, number, script = sys.argv[1:]
+login = Login(name="nobody", home="/", shell="/bin/sh")
+identity = Identity(uid=int(uid), gid=int(uid), groups=(), login=login) if uid else None
+spawner = PosixSpawner(reactor, SigchldWatcher(reactor), FileLimit())
+spawner._forker.usable = way != "fork"
+request = SpawnRequest(
+    command=("/bin/sh", "-c", script), environment={"PATH": "/usr/bin:/bin"}, stdout=1, stderr=2,
+    nice=0, identity=identity, death_signal=int(number) if number else None)
+spawner.spawn(ProcessProtocol(), request)
+reactor.run()
+"""
+TALKER = """
+trap 'echo HUP; exit' HUP; trap 'echo USR1; exit' USR1
+echo $$; while :; do sleep 0.05; done
+"""
+
+
+@contextmanager
+def daemon_with_a_program(way: str, uid: str, number: str) -> Iterator[tuple[Any, int, Any]]:
+    """Have a daemon and a program of it; yield the daemon, the program's pid and what it says."""
+    command = [sys.executable, "-c", DAEMON, way, uid, number, TALKER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as daemon:
+        assert daemon.stdout is not None
+        pid = 0
+        timer = threading.Timer(SECONDS, daemon.kill)
+        timer.start()
+        try:
+            pid = int(daemon.stdout.readline())
+            yield daemon, pid, daemon.stdout
+        finally:
+            timer.cancel()
+            daemon.kill()
+            if pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+users = ["", pytest.param("65534", marks=pytest.mark.needs_root)]
+
+
+@pytest.mark.needs_linux
+@pytest.mark.parametrize("uid", users)
+@each_careful_way
+def test_it_is_sent_its_death_signal_when_the_daemon_is_killed(way: str, uid: str) -> None:
+    with daemon_with_a_program(way, uid, str(int(signal.SIGHUP))) as (daemon, _, said):
+        daemon.kill()
+        assert said.read() == "HUP\n"
+
+
+@pytest.mark.needs_linux
+@each_careful_way
+def test_it_is_sent_nothing_if_it_has_none(way: str) -> None:
+    with daemon_with_a_program(way, "", "") as (daemon, pid, said):
+        daemon.kill()
+        daemon.wait()  # the kernel has sent by now what it sends
+        os.kill(pid, signal.SIGUSR1)
+        assert said.read() == "USR1\n"
 
 
 @pytest.mark.needs_root

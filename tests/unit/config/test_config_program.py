@@ -18,6 +18,7 @@ from supervisortw.core.model import (
     DISCARD,
     AutoRestart,
     Limit,
+    OnDaemonDeath,
     Program,
     Stdin,
     StopStep,
@@ -63,6 +64,8 @@ def test_every_new_key(load: Load) -> None:
             limit NOFILE 100:200
             no-new-privileges yes
             cgroup yes
+            on-daemon-death Stop
+            remember yes
             stdin null
             stdin-socket http
             sockets http https
@@ -121,6 +124,8 @@ def test_every_new_key(load: Load) -> None:
             ),
             no_new_privileges=True,
             cgroup=True,
+            on_daemon_death=OnDaemonDeath.STOP,
+            remember=True,
             stdin=Stdin.NULL,
             stdin_socket="http",
             sockets=("http", "https"),
@@ -182,6 +187,8 @@ def test_a_oneshot_is_done_when_it_has_ended_well(load: Load) -> None:
         ("sockets http htp", 5, "no <socket htp> for <program web>; did you mean 'http'?"),
         ("sockets nothing-like-it", 5, "no <socket nothing-like-it> for <program web>"),
         ("processes 10001", 5, "expected a whole number from 0 to 10000"),
+        ("on-daemon-death die", 5, "expected keep or stop"),
+        ("remember perhaps", 5, "bad value 'perhaps' for 'remember' in <program web>"),
         ("nice 30", 5, "expected a whole number from -20 to 19"),
     ],
 )

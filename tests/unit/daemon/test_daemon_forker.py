@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import resource
@@ -192,6 +193,52 @@ class TestIdentity:
 
     def test_but_it_does_if_all_is_as_it_should_be(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Libc, "setuid", lambda self, uid: -1)
+        assert self.told() == ("", 0)
+
+
+class TestDeathSignal:
+    """A child that is to end with the daemon runs nothing if the daemon has died already."""
+
+    MESSAGE = b"\0".join(
+        [b"path /bin/echo", b"args 1", b"echo", b"directory /", b"death-signal 10"]
+    )
+
+    def told(self) -> tuple[str, int]:
+        read_end, write_end = report()
+        fork_here(self.MESSAGE, (write_end, 0, 2, 2))
+        os.close(write_end)
+        with read_end:
+            pid = int(read_end.readline().removeprefix("pid "))
+            told = read_end.read()
+        return told, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    @pytest.mark.needs_linux
+    def test_it_runs_while_the_daemon_lives(self) -> None:
+        assert self.told() == ("", 0)
+
+    def test_the_daemon_has_died_meanwhile(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class OrphanedThen(Libc):
+            def prctl(self, *arguments: object) -> int:
+                os.getppid = lambda: 1
+                return 0
+
+        monkeypatch.setattr(sys, "platform", "linux")
+        monkeypatch.setattr(forker, "LIBC", OrphanedThen())
+        assert self.told() == (f"error {errno.ESRCH} death-signal\n", 127)
+
+    def test_a_kernel_that_refuses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Refusing(Libc):
+            def prctl(self, *arguments: object) -> int:
+                ctypes.set_errno(errno.EPERM)
+                return -1
+
+        monkeypatch.setattr(sys, "platform", "linux")
+        monkeypatch.setattr(forker, "LIBC", Refusing())
+        assert self.told() == (f"error {errno.EPERM} death-signal\n", 127)
+
+    def test_it_is_left_out_where_no_kernel_can(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "platform", "darwin")
+        monkeypatch.setattr(forker, "LIBC", Libc())  # which has no prctl
         assert self.told() == ("", 0)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from signal import SIGTERM
+
 import pytest
 from fakes.asking import Asked
 from fakes.daemon import FakeDaemon, program
 
-from supervisortw.core.model import Limit, Stdin
+from supervisortw.core.model import Limit, OnDaemonDeath, Stdin, StopStep
 from supervisortw.core.notify import Notice
 from supervisortw.core.states import State
 from supervisortw.core.status import Result
@@ -33,6 +35,21 @@ def test_limits_nice_directory_and_the_rest_are_passed_on() -> None:
     assert (request.limits, request.nice, request.directory) == ((NOFILE,), 5, "/srv")
     assert request.no_new_privileges
     assert given(cgroup=True).cgroup == "/sys/fs/cgroup/web"
+
+
+def test_a_death_signal_is_for_those_that_are_to_end_with_the_daemon() -> None:
+    assert given(on_daemon_death=OnDaemonDeath.STOP).death_signal == SIGTERM
+    assert given().death_signal is None
+
+
+def test_a_stop_command_has_no_death_signal() -> None:
+    steps = (StopStep(signal=None, wait=5.0),)
+    daemon = booted(
+        on_daemon_death=OnDaemonDeath.STOP, stop_steps=steps, stop_command=("bin/stop",)
+    )
+    daemon.pass_time(60)
+    Asked(daemon.supervisor.stop(["web"]))
+    assert [each.death_signal for each in daemon.spawner.requests] == [SIGTERM, None]
 
 
 def test_sockets_come_with_their_names() -> None:

@@ -306,6 +306,7 @@ class TestWhoForks:
             {"nice": 0},
             {"no_new_privileges": True},
             {"cgroup": "/sys/fs/cgroup/x"},
+            {"death_signal": 15},
             {"listening": (("web", 0),)},
         ],
         ids=lambda keys: next(iter(keys)),

@@ -59,6 +59,7 @@ class TestMessage:
             nice=-3,
             identity=BOB,
             no_new_privileges=True,
+            death_signal=15,
             listening=(("web", 5), ("api", 6)),
         )
         assert encode(asked, ["/a/x", "/b/x"]).decode().split("\0") == [
@@ -80,6 +81,7 @@ class TestMessage:
             "gid 8",
             "groups 8 9",
             "no-new-privileges yes",
+            "death-signal 15",
             "listen web",
             "listen api",
         ]
@@ -136,6 +138,11 @@ class TestMessage:
         (errno.EINVAL, "root", "bob could become root again"),
         (errno.EACCES, "directory", "its directory /d: Permission denied"),
         (errno.EINVAL, "no-new-privileges", "cannot forbid new privileges: Invalid argument"),
+        (
+            errno.EPERM,
+            "death-signal",
+            "cannot have it end with the daemon: Operation not permitted",
+        ),
         (errno.EPERM, "session", "session: Operation not permitted"),
         (errno.ENOEXEC, "exec", "not a program (a script needs a first line like #!/bin/sh)"),
         (errno.E2BIG, "exec", "Argument list too long"),
