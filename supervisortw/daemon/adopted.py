@@ -19,6 +19,7 @@ from supervisortw.daemon import proc
 from supervisortw.daemon.child import ProcessTransport, reason_of
 from supervisortw.daemon.departures import Departures
 from supervisortw.daemon.exits import PidfdWatcher
+from supervisortw.daemon.living import NO_PIDFD
 
 # struct pidfd_info of Linux 6.13; the exit status came with 6.15, and is there once somebody has
 # reaped the process.
@@ -34,7 +35,7 @@ class UnknownEnd(Exception):
 
 
 class AdoptedTransport(ProcessTransport):
-    """One process that is somebody else's child. ``pidfd`` is -1 where there are none."""
+    """One process that is somebody else's child; ``pidfd`` may be NO_PIDFD."""
 
     def __init__(self, pid: int, pidfd: int, born: int | None, protocol: IProcessProtocol) -> None:
         super().__init__(pid, protocol)
@@ -43,9 +44,9 @@ class AdoptedTransport(ProcessTransport):
 
     def end(self, reason: Exception) -> None:
         """Tell the protocol that the process has ended, and how."""
-        if self._pidfd >= 0:
+        if self._pidfd != NO_PIDFD:
             os.close(self._pidfd)
-            self._pidfd = -1
+            self._pidfd = NO_PIDFD
         super().end(reason)
 
     def copy_of_pidfd(self) -> int:
@@ -55,11 +56,11 @@ class AdoptedTransport(ProcessTransport):
     @property
     def has_pidfd(self) -> bool:
         """True if there is a pidfd."""
-        return self._pidfd >= 0
+        return self._pidfd != NO_PIDFD
 
     def known_status(self) -> int | None:
         """Return the wait status, if the process was reaped and the kernel tells it."""
-        if self._pidfd < 0:
+        if self._pidfd == NO_PIDFD:
             return None
         info = bytearray(_INFO.pack(_EXIT, *[0] * 13))
         try:
@@ -76,7 +77,7 @@ class AdoptedTransport(ProcessTransport):
 
     def _send(self, pid: int, number: int) -> None:
         try:
-            if self._pidfd >= 0:
+            if self._pidfd != NO_PIDFD:
                 signal.pidfd_send_signal(self._pidfd, number)
             elif self.is_there():
                 os.kill(pid, number)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
 
 from twisted.logger import Logger
 
@@ -34,14 +35,14 @@ _ENDING = ("ending", "")
 class Journal:
     """Writes down what a later daemon would need; see `supervisortw.core.chronicle` for the lines.
 
-    ``world`` and ``token`` are those of its opening; ``spawns`` the highest number that was in a mark
-    before. The file is made by the first line, and whatever was there before is replaced by it.
+    ``world`` and ``token`` are those of its opening. The first line makes the file, in place of what
+    was there; what the daemon before has ``left`` goes on to hold.
     """
 
-    def __init__(self, directory: str, world: str, token: str, spawns: int) -> None:
+    def __init__(self, directory: str, world: str, token: str, left: Left) -> None:
         self._directory = directory
-        self._opening = chronicle.opening(world, token, spawns)
-        self._lines: dict[tuple[str, str], str] = {}  # those that hold, by what they are about
+        self._opening = chronicle.opening(world, token, left.spawns)
+        self._lines = dict(_holding(left))  # by what they are about
         self._file = -1
         self._size = 0
         self._limit = 0
@@ -141,6 +142,16 @@ class Journal:
             )
 
 
+def _holding(left: Left) -> Iterator[tuple[tuple[str, str], str]]:
+    """Give the lines that tell what was left, with what each is about."""
+    for program, (said, count) in left.scaled.items():
+        yield ("scaled", program), chronicle.scaled(program, said, count)
+    for name, memory in left.processes.items():
+        yield ("process", name), chronicle.process(name, memory)
+    if left.ending:
+        yield _ENDING, chronicle.ending()
+
+
 def what_was_left(directory: str) -> Left | None:
     """Return what the daemon before us has left in its journal, None if there is none.
 
@@ -159,7 +170,8 @@ def what_was_left(directory: str) -> Left | None:
         _set_aside(directory)
         return None
     if left.damaged:
-        log.error("{path} is damaged in {count} lines", path=path, count=left.damaged)
+        lines = "1 line makes" if left.damaged == 1 else f"{left.damaged} lines make"
+        log.error("{path} is damaged: {lines} no sense", path=path, lines=lines)
         _set_aside(directory)
     return left
 

@@ -79,6 +79,9 @@ class Outputs:
         finally:
             os.close(stdout)
 
+    def drain(self, process: Process) -> None:
+        pass
+
     def find(self, name: str | None) -> Output:
         """Return a log. Raises Refused if there is none of that name."""
         if name is None:

@@ -103,7 +103,6 @@ class Supervisor:
         for name, (said, count) in left.scaled.items():
             if name in configuration.programs and configuration.programs[name].processes == said:
                 self._renewal.scale(configuration.programs[name], count)
-                around.journal.scaled(name, said, count)
         for process in self._renewal.layout(configuration).processes.values():
             self._renewal.add(process)
         self._renewal.arrange(configuration)

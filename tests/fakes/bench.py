@@ -47,6 +47,7 @@ class Bench:
         self.admission = Admission(self.clock, lambda name: self.prospects[name])
         bus = EventBus()
         bus.subscribe(self.listener)
+        self.chance = 0.5
         self.recorded: list[dict[str, object]] = []
         self.drained: list[str] = []
         means = Means(
@@ -59,7 +60,7 @@ class Bench:
             drain=lambda process: self.drained.append(process.name),
             birth=lambda pid: pid * 10,
             record=lambda name, memory: self.recorded.append(memory.to_plain()),
-            random=lambda: 0.5,
+            random=lambda: self.chance,
             stop_command=StopCommand(
                 self.clock, self.stop_spawner, self.sessions, self._prepare_stop_command
             ),

@@ -83,9 +83,11 @@ class FakeDaemon:
         obedient: bool = True,
         left: Left | None = None,
         adoption: Adoption | None = None,
+        clock: Clock | None = None,
+        last_pid: int = 100,
     ) -> None:
-        self.clock = Clock()
-        self.spawner = FakeSpawner()
+        self.clock = clock or Clock()
+        self.spawner = FakeSpawner(last_pid)
         self.sessions = FakeSessions(self.clock, self.spawner, obedient=obedient)
         self.listener = RecordingListener()
         self.outputs: dict[str, list[FakeOutput]] = {}
@@ -103,7 +105,7 @@ class FakeDaemon:
         self.sockets = FakeSockets()
         self.notices = FakeNotices()
         self.cgroups = FakeCgroups()
-        self.journal = FakeJournal(TOKEN)
+        self.journal = FakeJournal(TOKEN, left or Left())
         bus = EventBus()
         bus.subscribe(self.listener)
         self.supervisor = Supervisor(

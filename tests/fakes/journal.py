@@ -12,9 +12,9 @@ WORLD = "this boot"
 class FakeJournal(Journal):
     """Keeps its lines; `left` is what a later daemon makes of them."""
 
-    def __init__(self, token: str) -> None:
-        super().__init__("/nowhere", WORLD, token, 0)
-        self.lines = [chronicle.opening(WORLD, token, 0)]
+    def __init__(self, token: str, left: Left) -> None:
+        super().__init__("/nowhere", WORLD, token, left)
+        self.lines = [self._opening, *self._lines.values()]
         self.removed = False
 
     def _append(self, line: str) -> None:

@@ -109,7 +109,7 @@ class TestGivenUp:
         bench.start()
         waits = []
         for chance in (0.5, 0.5, 0.0, 0.75):
-            bench.process._random = lambda chance=chance: chance
+            bench.chance = chance
             bench.exit(1)
             [wait] = bench.timers()
             waits.append(wait)

@@ -1,0 +1,83 @@
+"""Processes of a former daemon that may still be there, as /proc shows them.
+
+A process is believed to be the one that is meant if pid and birth agree, looked at after a pidfd of it
+was opened. Everything here is quick for one process; to look for marks goes through all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Collection, Iterator
+
+from supervisortw.core.spawnid import VARIABLE, SpawnId
+from supervisortw.daemon import forker, proc
+
+LAUNCH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "launch.py")
+NO_PIDFD = -1
+
+
+class LivingProcesses:
+    """The processes of this machine."""
+
+    def find(self, pid: int, born: int | None) -> int | None:
+        """Return a pidfd of the process of that birth, or None if it is not there any more.
+
+        NO_PIDFD where there are none, or no descriptors are left.
+        """
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return None
+        except (AttributeError, OSError):
+            pidfd = NO_PIDFD
+        if born is not None and proc.birth(pid) == born:
+            return pidfd
+        if pidfd != NO_PIDFD:
+            os.close(pidfd)
+        return None
+
+    def birth(self, pid: int) -> int | None:
+        """Return what tells a process from any later one of the same pid, None if it is not there."""
+        return proc.birth(pid)
+
+    def parent(self, pid: int) -> int:
+        """Return the pid of the parent of a process, 0 if it is not there."""
+        return proc.parent(pid)
+
+    def marked(self) -> Iterator[tuple[int, SpawnId]]:
+        """Give every leader of a session that has a mark, by pid."""
+        environments = proc.Environments()
+        try:
+            for pid, sid in proc.sessions():
+                if pid != sid or not proc.is_alive(pid):
+                    continue
+                try:
+                    text = environments.value(pid, VARIABLE)
+                except PermissionError:
+                    continue
+                mark = SpawnId.parse(text) if text else None
+                if mark is not None:
+                    yield pid, mark
+        except FileNotFoundError:  # there is no /proc
+            return
+
+    def end_half_born(self, holder: int, known: Collection[int]) -> None:
+        """Kill children of the holder that a dead daemon was just making: they are no programs yet.
+
+        They would become some later, when nobody reckons with it any more.
+        """
+        for pid in proc.children(holder):
+            if pid == os.getpid() or pid in known:
+                continue
+            try:
+                pidfd = os.pidfd_open(pid)
+            except (AttributeError, OSError):
+                continue
+            try:
+                if {LAUNCH, os.path.abspath(forker.__file__)} & set(proc.arguments(pid)):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            finally:
+                os.close(pidfd)

@@ -1,0 +1,448 @@
+"""A second daemon that goes on with the processes of a first one."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from fakes.asking import Asked
+from fakes.daemon import TOKEN, FakeDaemon, program
+from fakes.living import FakeLiving, Living
+from fakes.logged import log_lines
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from supervisortw.core.chronicle import Left
+from supervisortw.core.model import AutoRestart, OnDaemonDeath, Program, StopScope
+from supervisortw.core.spawnid import SpawnId
+from supervisortw.core.states import State
+from supervisortw.daemon.adopted import AdoptedProcesses
+from supervisortw.daemon.adoption import Adoption, Heritage
+from supervisortw.daemon.departures import Departures
+
+HOLDER = 50
+
+
+class Generations:
+    """A daemon, and after `crash` the one that follows it.
+
+    ``living`` are the processes that are there; ``statuses`` what the holder knows of the others.
+    """
+
+    def __init__(self, *programs: Program, **keys: object) -> None:
+        self.programs = programs
+        self.keys = keys
+        self.living = FakeLiving()
+        self.statuses: dict[int, int] = {}
+        self.asked = 0
+        self.daemon = FakeDaemon(*programs, **keys)  # type: ignore[arg-type]
+        self.daemon.supervisor.boot()
+        self.daemon.pass_time()
+
+    def die(self) -> Left:
+        """Kill the daemon; its processes stay there."""
+        for name, each in self.daemon.supervisor.roster._processes.items():
+            if each.pid:
+                spawn = each.memory.spawn
+                assert spawn is not None
+                self.living.there[each.pid] = Living(each.pid * 10, spawn, HOLDER)
+                assert spawn.name == name
+        return self.daemon.journal.left
+
+    def follow(self, left: Left, *programs: Program, complete: bool = True) -> FakeDaemon:
+        """Have another daemon go on."""
+        old = self.daemon
+        clock = old.clock
+        for call in clock.getDelayedCalls():
+            call.cancel()
+        self.adopted = AdoptedProcesses(clock, Departures(clock, None), None, held=True)
+        heritage = Heritage(
+            token=left.token, holder=HOLDER, statuses=self._statuses, complete=complete
+        )
+        self.daemon = FakeDaemon(
+            *(programs or self.programs),
+            left=left,
+            adoption=Adoption(self.living, self.adopted, heritage),
+            clock=clock,
+            last_pid=max([500, *self.living.there]) + 100,
+            **self.keys,  # type: ignore[arg-type]
+        )
+        self.daemon.supervisor.boot()
+        self.daemon.pass_time()
+        return self.daemon
+
+    def crash(self) -> FakeDaemon:
+        return self.follow(self.die())
+
+    def end(self, pid: int, status: int = 0) -> None:
+        """End a process of the first daemon, while the second is there."""
+        del self.living.there[pid]
+        self.adopted.ended(pid, status)
+
+    def end_unseen(self, pid: int, status: int | None = None) -> None:
+        """End a process while no daemon is there; without a status nobody knows how."""
+        del self.living.there[pid]
+        if status is not None:
+            self.statuses[pid] = status
+
+    def _statuses(self) -> dict[int, int]:
+        self.asked += 1
+        return self.statuses
+
+
+WEB = program("web")
+
+
+def test_what_runs_goes_on_as_it_was() -> None:
+    generations = Generations(WEB, program("db"))
+    generations.daemon.pass_time(1)
+    generations.daemon.spawner.exit(generations.daemon.pid("web"), code=3)
+    generations.daemon.pass_time(30)
+    before = [generations.daemon.stand(name) for name in ("web", "db")]
+    assert before[0].restarts == 1
+    daemon = generations.crash()
+    assert [daemon.stand(name) for name in ("web", "db")] == before
+    assert not daemon.spawner.requests
+    daemon.pass_time(10)
+    assert daemon.stand("web").since == before[0].since + 10
+
+
+def test_how_an_adopted_process_ends_decides_what_follows() -> None:
+    generations = Generations(program("web", exit_codes=frozenset({7})), program("db"))
+    generations.daemon.pass_time(30)
+    daemon = generations.crash()
+    web, db = daemon.pid("web"), daemon.pid("db")
+    generations.end(web, 7 << 8)
+    generations.end(db, signal.SIGSEGV)
+    assert daemon.stand("web").state is State.EXITED
+    assert daemon.stand("web").detail == "exited with code 7 after 30 s"
+    assert daemon.stand("db").restarts == 1
+    assert daemon.stand("db").pid == daemon.spawner._last_pid
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [
+        (5 << 8, "exited with code 5 after 30 s"),
+        (9, "ended by SIGKILL after 30 s"),
+        (None, "ended for an unknown reason after 30 s"),
+    ],
+)
+def test_what_ended_meanwhile_is_judged_by_what_is_known(status: int | None, detail: str) -> None:
+    generations = Generations(program("web", auto_restart=AutoRestart.NEVER))
+    generations.daemon.pass_time(30)
+    left = generations.die()
+    generations.end_unseen(generations.daemon.pid("web"), status)
+    daemon = generations.follow(left)
+    assert daemon.stand("web").state is State.EXITED
+    assert daemon.stand("web").detail == detail
+
+
+def test_what_ended_meanwhile_is_started_again() -> None:
+    generations = Generations(WEB)
+    generations.daemon.pass_time(30)
+    left = generations.die()
+    generations.end_unseen(generations.daemon.pid("web"))
+    daemon = generations.follow(left)
+    assert (daemon.stand("web").restarts, daemon.spawner.started) == (1, ["web"])
+
+
+def test_a_status_that_comes_late_is_asked_for_once_more() -> None:
+    generations = Generations(WEB)
+    left = generations.die()
+    pid = generations.daemon.pid("web")
+    generations.end_unseen(pid)
+    statuses = iter([{}, {pid: 3 << 8}])
+    generations._statuses = lambda: next(statuses)  # type: ignore[method-assign]
+    daemon = generations.follow(left)
+    last = daemon.supervisor.roster["web"].memory.last
+    assert last is not None
+    assert last.code == 3
+
+
+def test_a_pid_that_means_another_process_by_now_is_left_alone() -> None:
+    generations = Generations(WEB)
+    generations.daemon.pass_time(30)
+    left = generations.die()
+    pid = generations.daemon.pid("web")
+    generations.living.there[pid].born += 1
+    daemon = generations.follow(left)
+    assert daemon.pid("web") != pid
+    assert not daemon.sessions.signals
+
+
+def test_what_operators_want_holds() -> None:
+    generations = Generations(WEB, program("db"))
+    generations.daemon.pass_time(30)
+    Asked(generations.daemon.supervisor.stop(["web"]))
+    generations.daemon.pass_time(1)
+    daemon = generations.crash()
+    assert daemon.stand("web").state is State.STOPPED
+    assert daemon.stand("db").state is State.RUNNING
+    assert not daemon.spawner.requests
+
+
+def test_a_stop_goes_on() -> None:
+    generations = Generations(WEB, obedient=False)
+    generations.daemon.pass_time(30)
+    Asked(generations.daemon.supervisor.stop(["web"]))
+    generations.daemon.pass_time(4)
+    daemon = generations.crash()
+    web = daemon.pid("web")
+    assert daemon.stand("web").state is State.STOPPING
+    daemon.pass_time(5.9)
+    assert not daemon.sessions.signals
+    daemon.pass_time(0.1)
+    assert daemon.sessions.signals == [(web, signal.SIGKILL)]
+    generations.end(web, signal.SIGKILL)
+    daemon.pass_time()
+    assert daemon.stand("web").state is State.STOPPED
+
+
+def test_a_restart_goes_on() -> None:
+    generations = Generations(WEB, obedient=False)
+    generations.daemon.pass_time(30)
+    Asked(generations.daemon.supervisor.restart(["web"]))
+    daemon = generations.crash()
+    assert daemon.stand("web").state is State.STOPPING
+    generations.end(daemon.pid("web"))
+    daemon.pass_time()
+    assert daemon.spawner.started == ["web"]
+    assert daemon.stand("web").restarts == 0
+
+
+def test_a_start_goes_on_with_the_time_that_is_left() -> None:
+    generations = Generations(program("web", start_seconds=10.0))
+    generations.daemon.pass_time(4)
+    daemon = generations.crash()
+    assert daemon.stand("web").state is State.STARTING
+    daemon.pass_time(5.9)
+    assert daemon.stand("web").state is State.STARTING
+    daemon.pass_time(0.1)
+    assert daemon.stand("web").state is State.RUNNING
+
+
+def test_a_wait_before_the_next_try_goes_on() -> None:
+    generations = Generations(program("web", restart_delay=8.0, restart_jitter=0.0))
+    generations.daemon.spawner.exit(generations.daemon.pid("web"), code=1)
+    generations.daemon.pass_time(5)
+    daemon = generations.crash()
+    assert daemon.stand("web").state is State.BACKOFF
+    daemon.pass_time(2.9)
+    assert not daemon.spawner.requests
+    daemon.pass_time(0.1)
+    assert daemon.spawner.started == ["web"]
+
+
+def test_who_waits_for_others_waits_on() -> None:
+    generations = Generations(program("db", start_seconds=5.0), program("web", depends_on=("db",)))
+    daemon = generations.crash()
+    assert daemon.stand("web").state is State.WAITING
+    assert not daemon.spawner.requests
+    daemon.pass_time(5)
+    assert daemon.spawner.started == ["web"]
+
+
+def test_what_was_never_told_to_start_starts() -> None:
+    generations = Generations(WEB)
+    daemon = generations.follow(generations.die(), WEB, program("new"))
+    assert daemon.spawner.started == ["new"]
+
+
+class TestCutShort:
+    """A daemon that dies while it starts a process."""
+
+    def generations(self) -> Generations:
+        generations = Generations(program("web", auto_start=False))
+        generations.daemon.spawner.hold = True
+        Asked(generations.daemon.supervisor.start(["web"]))
+        generations.daemon.pass_time()
+        return generations
+
+    def test_a_process_that_was_made_is_found_by_its_mark(self) -> None:
+        generations = self.generations()
+        left = generations.die()
+        mark = left.processes["web"].spawn
+        assert mark is not None
+        generations.living.there = {
+            77: Living(770, SpawnId(daemon=TOKEN, name="web", number=mark.number - 1)),
+            78: Living(780, mark),
+            79: Living(790, mark),
+        }
+        daemon = generations.follow(left)
+        assert daemon.pid("web") == 78
+        daemon.pass_time(1)
+        assert daemon.stand("web").state is State.RUNNING
+        assert not daemon.spawner.requests
+
+    def test_one_that_was_not_made_is_made_later(self) -> None:
+        generations = self.generations()
+        daemon = generations.crash()
+        assert daemon.stand("web").state is State.BACKOFF
+        assert "supervisord died while it was being started" in daemon.stand("web").detail
+        daemon.pass_time(2)
+        assert daemon.spawner.started == ["web"]
+
+    def test_whoever_was_just_being_made_is_ended_first(self) -> None:
+        generations = self.generations()
+        generations.crash()
+        assert [holder for holder, _ in generations.living.half_born] == [HOLDER]
+
+    def test_a_stop_that_was_asked_meanwhile_holds(self) -> None:
+        generations = self.generations()
+        Asked(generations.daemon.supervisor.stop(["web"]))
+        left = generations.die()
+        generations.living.there[78] = Living(780, left.processes["web"].spawn)
+        daemon = generations.follow(left)
+        assert daemon.stand("web").state is State.STOPPING
+
+
+class TestDamage:
+    """A journal that does not tell everything."""
+
+    def test_children_of_the_holder_are_known_by_their_marks(self) -> None:
+        generations = Generations(WEB)
+        generations.daemon.pass_time(30)
+        pid = generations.daemon.pid("web")
+        generations.die()
+        daemon = generations.follow(Left(), complete=False)
+        assert daemon.pid("web") == pid
+        assert not daemon.spawner.requests
+
+    def test_others_could_have_taken_any_name(self) -> None:
+        generations = Generations(WEB)
+        generations.die()
+        for each in generations.living.there.values():
+            each.parent = 1
+        daemon = generations.follow(Left(), complete=False)
+        assert daemon.spawner.started == ["web"]
+
+
+def test_a_program_that_ends_with_the_daemon_is_started_anew() -> None:
+    keys = {"on_daemon_death": OnDaemonDeath.STOP, "auto_restart": AutoRestart.NEVER}
+    generations = Generations(program("web", **keys), program("db", **keys), obedient=True)
+    generations.daemon.pass_time(30)
+    left = generations.die()
+    generations.end_unseen(generations.daemon.pid("web"), signal.SIGTERM)
+    daemon = generations.follow(left)
+    db = daemon.pid("db")
+    assert daemon.sessions.signals[-1] == (db, signal.SIGTERM)
+    generations.end(db, signal.SIGTERM)
+    daemon.pass_time()
+    assert sorted(daemon.spawner.started) == ["db", "web"]
+
+
+def test_a_leader_that_ends_with_the_daemon_is_signalled_itself() -> None:
+    keys = {"on_daemon_death": OnDaemonDeath.STOP, "stop_scope": StopScope.LEADER}
+    generations = Generations(program("web", **keys))
+    generations.daemon.pass_time(30)
+    daemon = generations.crash()
+    assert daemon.stand("web").state is State.STOPPING
+
+
+def test_what_a_reload_was_about_to_change_is_changed() -> None:
+    generations = Generations(WEB)
+    generations.daemon.pass_time(30)
+    generations.daemon.supervisor.roster["web"].outdate()
+    changed = program("web", command=("new-web",))
+    daemon = generations.follow(generations.die(), changed)
+    generations.end(daemon.pid("web"))
+    daemon.pass_time()
+    assert daemon.spawner.started == ["new-web"]
+    again = generations.crash()
+    assert not again.spawner.requests
+
+
+def test_what_a_reload_was_about_to_remove_is_removed() -> None:
+    generations = Generations(WEB, program("old"))
+    generations.daemon.pass_time(30)
+    left = generations.die()
+    with log_lines() as told:
+        daemon = generations.follow(left, WEB)
+    assert "old is not in the configuration any more" in told
+    generations.end(daemon.pid("old"))
+    daemon.pass_time()
+    assert [each.program.name for each in daemon.supervisor.roster] == ["web"]
+    assert "old" not in daemon.journal.left.processes
+
+
+def test_a_scaled_program_stays_scaled() -> None:
+    pool = program(
+        "pool", processes=1, process_name="p%(process_num)d", logfile="/log/%(process_num)d"
+    )
+    generations = Generations(pool)
+    Asked(generations.daemon.supervisor.scale("pool", 3))
+    generations.daemon.pass_time(1)
+    daemon = generations.crash()
+    assert len(daemon.supervisor.roster.of_program("pool")) == 3
+    assert not daemon.spawner.requests
+    assert len(generations.crash().supervisor.roster.of_program("pool")) == 3
+
+
+def test_a_shutdown_goes_on() -> None:
+    generations = Generations(WEB, obedient=False)
+    generations.daemon.pass_time(30)
+    Asked(generations.daemon.supervisor.shutdown())
+    daemon = generations.crash()
+    generations.end(daemon.pid("web"))
+    daemon.pass_time()
+    assert daemon.exit_code == 0
+    assert daemon.journal.removed
+
+
+def test_marks_go_on_counting() -> None:
+    generations = Generations(WEB)
+    left = generations.die()
+    generations.end_unseen(generations.daemon.pid("web"))
+    daemon = generations.follow(left)
+    daemon.pass_time(2)
+    mark = daemon.supervisor.roster["web"].memory.spawn
+    assert mark == SpawnId(daemon=TOKEN, name="web", number=2)
+
+
+ACTS = st.sampled_from(["start", "stop", "restart", "exit", "wait", "crash", "die"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(ACTS, st.sampled_from(["web", "db"]), st.booleans()), max_size=25))
+def test_whatever_happens_there_is_never_a_second_copy(
+    acts: list[tuple[str, str, bool]],
+) -> None:
+    generations = Generations(WEB, program("db", start_seconds=3.0), obedient=False)
+    for act, name, choice in acts:
+        daemon = generations.daemon
+        pid = daemon.stand(name).pid
+        if act in {"start", "stop", "restart"}:
+            Asked(getattr(daemon.supervisor, act)([name]))
+            daemon.pass_time()
+        elif act == "wait":
+            daemon.pass_time(12 if choice else 0.7)
+        elif act == "exit" and pid:
+            if pid in daemon.spawner.alive:
+                daemon.spawner.exit(pid, code=1)
+                generations.living.there.pop(pid, None)
+            else:
+                generations.end(pid, 1 << 8)
+            daemon.pass_time()
+        elif act == "crash":
+            generations.crash()
+        elif act == "die":
+            left = generations.die()
+            if pid:
+                generations.end_unseen(pid, 9 if choice else None)
+            generations.follow(left)
+        _check_single(generations)
+
+
+def _check_single(generations: Generations) -> None:
+    daemon = generations.daemon
+    alive: dict[str, set[int]] = {}
+    for pid, each in generations.living.there.items():
+        assert each.mark is not None
+        alive.setdefault(each.mark.name, set()).add(pid)
+    for process in daemon.supervisor.roster:
+        if process.pid in daemon.spawner.alive:
+            alive.setdefault(process.program.name, set()).add(process.pid)
+    for name, pids in alive.items():
+        assert len(pids) == 1, f"{name} twice: {pids}"
+        assert daemon.stand(name).pid in pids

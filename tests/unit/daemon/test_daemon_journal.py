@@ -1,0 +1,198 @@
+"""The journal as a file."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes.logged import log_lines
+
+from supervisortw.core import chronicle
+from supervisortw.core.chronicle import Left
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.memory import Memory
+from supervisortw.daemon import journal as module
+from supervisortw.daemon.journal import Journal, what_was_left
+
+UP = Memory(pid=12, sid=12, born=99)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    found = tmp_path / "state"
+    found.mkdir(0o700)
+    return found
+
+
+@pytest.fixture
+def journal(directory: Path) -> Iterator[Journal]:  # a generator of one
+    made = Journal(str(directory), "boot 1", "abc", Left(spawns=7))
+    yield made
+    made.close()
+
+
+def left(directory: Path) -> Left:
+    found = what_was_left(str(directory))
+    assert found is not None
+    return found
+
+
+def test_without_a_journal_nothing_was_left(directory: Path) -> None:
+    assert what_was_left(str(directory)) is None
+
+
+def test_each_line_is_there_at_once(directory: Path, journal: Journal) -> None:
+    journal.process("web", UP)
+    assert left(directory) == Left(world="boot 1", token="abc", spawns=7, processes={"web": UP})
+    journal.process("db", Memory())
+    journal.scaled("web", 1, 2)
+    journal.ending()
+    assert left(directory).processes == {"web": UP, "db": Memory()}
+    assert left(directory).scaled == {"web": (1, 2)}
+    assert left(directory).ending
+    journal.gone("db")
+    assert left(directory).processes == {"web": UP}
+
+
+def test_it_is_nobody_elses_to_read(directory: Path, journal: Journal) -> None:
+    journal.process("web", UP)
+    assert (directory / "journal").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_first_line_replaces_what_was_there(directory: Path, journal: Journal) -> None:
+    (directory / "journal").write_text("something old\n")
+    journal.process("web", UP)
+    assert left(directory).processes == {"web": UP}
+
+
+def test_what_the_daemon_before_has_left_goes_on_to_hold(directory: Path) -> None:
+    before = Left(
+        world="boot 1",
+        token="abc",
+        spawns=12,
+        processes={"web": UP, "db": UP},
+        scaled={"web": (1, 3)},
+        ending=True,
+    )
+    after = Journal(str(directory), "boot 1", "abc", before)
+    after.process("db", Memory())
+    after.close()
+    before.processes["db"] = Memory()
+    assert left(directory) == before
+
+
+def test_nothing_is_left_once_it_is_removed(directory: Path, journal: Journal) -> None:
+    journal.process("web", UP)
+    journal.remove()
+    journal.process("web", UP)
+    assert what_was_left(str(directory)) is None
+
+
+def test_it_is_written_anew_when_it_has_grown(
+    directory: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.process("db", UP)
+    path = directory / "journal"
+    line = len(chronicle.process("web", UP))
+    sizes = []
+    for _ in range(2 * LIMITS.journal_bytes // line):
+        journal.process("web", UP)
+        sizes.append(path.stat().st_size)
+    assert max(sizes) <= LIMITS.journal_bytes + line
+    assert sizes[-1] < max(sizes)
+    assert left(directory).processes == {"db": UP, "web": UP}
+
+
+def test_with_much_that_holds_it_may_grow_to_a_multiple(
+    directory: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+    whole = journal._write_anew
+    monkeypatch.setattr(journal, "_write_anew", lambda: (written.append(1), whole()))
+    names = [f"program-{number}" for number in range(3 * LIMITS.journal_bytes // 150)]
+    for name in names:
+        journal.process(name, UP)
+    assert len(written) <= 3
+    assert len(left(directory).processes) == len(names)
+
+
+def test_a_full_disk_is_told_once_and_loses_nothing(
+    directory: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.process("web", Memory())
+
+    def refuse(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write = os.write
+    with log_lines() as told:
+        monkeypatch.setattr(module.os, "write", refuse)
+        journal.process("web", UP)
+        journal.process("db", UP)
+        monkeypatch.setattr(module.os, "write", write)
+        journal.process("cache", UP)
+    assert left(directory).processes == {"web": UP, "db": UP, "cache": UP}
+    [error, again] = told
+    assert f"cannot write {directory}/journal: No space left on device" in error
+    assert again == "the journal is written again"
+
+
+def test_what_was_written_in_part_is_written_again(
+    directory: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.process("web", Memory())
+    write = os.write
+    monkeypatch.setattr(module.os, "write", lambda file, data: write(file, data[:20]))
+    journal.process("web", UP)
+    monkeypatch.setattr(module.os, "write", write)
+    assert left(directory).damaged == 1
+    journal.process("db", UP)
+    assert left(directory).processes == {"web": UP, "db": UP}
+    assert not left(directory).damaged
+
+
+def test_a_damaged_one_is_set_aside_and_what_makes_sense_counts(
+    directory: Path, journal: Journal
+) -> None:
+    journal.process("web", UP)
+    path = directory / "journal"
+    path.write_bytes(b"\0\0\0\n" + path.read_bytes())
+    with log_lines() as told:
+        assert left(directory).processes == {"web": UP}
+    assert told == [
+        f"{path} is damaged: 1 line makes no sense",
+        f"it was set aside as {path}.damaged",
+    ]
+    assert not path.exists()
+    assert (directory / "journal.damaged").exists()
+
+
+def test_a_foreign_one_is_set_aside(directory: Path) -> None:
+    path = directory / "journal"
+    path.write_text(json.dumps({"journal": 99}) + "\n")
+    with log_lines() as told:
+        assert what_was_left(str(directory)) is None
+    assert f"{path} cannot be used: its format is 99" in told[0]
+    assert (directory / "journal.damaged").exists()
+
+
+def test_one_that_somebody_else_could_have_written_is_not_believed(directory: Path) -> None:
+    (directory / "elsewhere").write_text(chronicle.opening("w", "abc", 0) + "\n")
+    (directory / "journal").symlink_to("elsewhere")
+    with log_lines() as told:
+        assert what_was_left(str(directory)) is None
+    assert "cannot be used" in told[0]
+    assert not (directory / "journal").exists()
+
+
+def test_an_endless_one_is_not_read(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = directory / "journal"
+    with path.open("wb") as file:
+        file.truncate(LIMITS.journal_read_bytes + 1)
+    with log_lines() as told:
+        assert what_was_left(str(directory)) is None
+    assert "more than" in told[0]
