@@ -395,14 +395,18 @@ class Holder:
         self._start()
         while self._code is None:
             self._wait()
-            self._listen()
-            self._pass_on_signals()
-            self._reap()
-            if self._daemon is None and self._code is None and time.monotonic() >= self._next_start:
-                self._start()
-            if self._channel is not None:
-                self._channel.send()
+            self._take_turn()
         return self._code
+
+    def _take_turn(self) -> None:
+        """Do all that there is to do."""
+        self._listen()
+        self._pass_on_signals()
+        self._reap()
+        if self._daemon is None and self._code is None and time.monotonic() >= self._next_start:
+            self._start()
+        if self._channel is not None:
+            self._channel.send()
 
     def _wait(self) -> None:
         waited_for = select.poll()
@@ -506,8 +510,7 @@ class Holder:
         """Start the daemon in a session of its own, so that a Ctrl-C reaches it once, through us."""
         self._started = time.monotonic()
         try:
-            ours, theirs = link()
-            pid = os.fork()
+            self._daemon, ours = self._fork()
         except OSError as error:  # too many processes or files
             say(f"cannot start the daemon: {error.strerror}")
             if self._generation == 0:
@@ -515,12 +518,21 @@ class Holder:
             else:
                 self._start_again_later(f"not started: {error.strerror}")
             return
-        if pid == 0:
-            self._become_daemon(theirs)
-        self._daemon = pid
         self._ends.tell_later()
         self._channel = Channel(ours, self._store, self._ends)
+
+    def _fork(self) -> tuple[int, _socket.socket]:
+        ours, theirs = link()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        if pid == 0:
+            self._become_daemon(theirs)
         theirs.close()
+        return pid, ours
 
     def _become_daemon(self, theirs: _socket.socket) -> None:
         try:
