@@ -70,6 +70,11 @@ class Limits:
     escaped_kills: int = 5  # rounds of SIGKILL, then what is left of an escaped tree is told
     cgroup_directories: int = 1000  # below the one of a program, that it made itself
     program_sockets: int = 1024  # a descriptor of the daemon each
+    holder_messages: int = (
+        1024  # that wait for a holder that does not listen, most with a descriptor
+    )
+    holder_messages_per_turn: int = 16  # from it, some of a thousand lines
+    holder_last_word_seconds: float = 5.0  # that a daemon waits at its end for the holder to listen
 
     # The journal.
     journal_bytes: int = 1024 * 1024  # up to here it is never written anew
