@@ -65,6 +65,7 @@ def _start(options: Options, configuration: Configuration) -> int:
     lock = lock_state_directory(settings)
     os.set_inheritable(lock, True)
     os.environ["SUPERVISOR_LOCK_FD"] = str(lock)
+    os.environ["SUPERVISOR_STATE_DIRECTORY"] = settings.state_directory
     os.environ["SUPERVISOR_PYTHON_PATH"] = os.pathsep.join(sys.path)
     command = _holder_command(options, configuration, lock)
     try:

@@ -55,6 +55,9 @@ class Limits:
     tail_lines: int = 15
 
     # Processes.
+    files_at_most: int = (
+        1024 * 1024
+    )  # open at once, where the system sets no limit; Linux allows as many
     files_kept: int = 16  # for clients and walks, where programs want more than may be open
     turn_seconds: float = 0.004  # of starts, signals or sockets; then everybody has their turn
     spawns_under_way: int = 32  # processes that are being made at once

@@ -25,7 +25,7 @@ log = Logger(namespace="supervisor")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heritage:
+class Traces:
     """What there is beside the journal to learn from.
 
     ``token`` marks the processes of the former daemon, if that is known. ``holder`` is the pid of the
@@ -42,17 +42,15 @@ class Heritage:
 class Adoption:
     """Brings slots and processes together again; not to be used for anything but that, and once."""
 
-    def __init__(
-        self, living: LivingProcesses, adopted: AdoptedProcesses, heritage: Heritage
-    ) -> None:
+    def __init__(self, living: LivingProcesses, adopted: AdoptedProcesses, traces: Traces) -> None:
         self._living = living
         self._adopted = adopted
-        self._heritage = heritage
+        self._traces = traces
         self._ended: Mapping[int, int] = {}
 
     def find_strays(self, slots: Iterable[Slot]) -> list[Slot]:
         """Let slots of which nothing is known have the process that is there; return those slots."""
-        if self._heritage.complete:
+        if self._traces.complete:
             return []
         by_name = {slot.program.name: slot for slot in slots}
         found = []
@@ -66,9 +64,9 @@ class Adoption:
 
     def carry_out(self, slots: Collection[Slot]) -> None:
         """Have all slots that remember something go on."""
-        if self._heritage.holder:
-            self._living.end_half_born(self._heritage.holder, {slot.pid for slot in slots})
-        self._ended = self._heritage.statuses()
+        if self._traces.holder:
+            self._living.end_half_born(self._traces.holder, {slot.pid for slot in slots})
+        self._ended = self._traces.statuses()
         cut_short = {slot.program.name: slot for slot in slots if slot.is_cut_short}
         unborn: dict[str, int] = {}
         if cut_short:
@@ -111,16 +109,16 @@ class Adoption:
 
     def _status(self, pid: int) -> int | None:
         if pid not in self._ended:
-            self._ended = self._heritage.statuses()  # it may have ended just now
+            self._ended = self._traces.statuses()  # it may have ended just now
         return self._ended.get(pid)
 
     def _marked(self, names: Collection[str]) -> list[tuple[SpawnId, int]]:
         """Return leaders of sessions that are marked as processes of ours, the oldest first."""
-        heritage = self._heritage
+        traces = self._traces
         found = []
         for pid, mark in self._living.marked():
-            ours = mark.daemon == heritage.token
-            if mark.name in names and (ours or self._living.parent(pid) == heritage.holder != 0):
+            ours = mark.daemon == traces.token
+            if mark.name in names and (ours or self._living.parent(pid) == traces.holder != 0):
                 found.append((self._living.birth(pid) or 0, pid, mark))
         return [(mark, pid) for _, pid, mark in sorted(found, key=lambda each: each[:2])]
 

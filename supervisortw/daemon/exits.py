@@ -102,14 +102,7 @@ class SigchldWatcher:
         self._looks.pop(pid, None)
 
     def _install(self) -> None:
-        before = signal.getsignal(signal.SIGCHLD)
-
-        def on_signal(number: int, frame: Any) -> None:
-            if callable(before):
-                before(number, frame)
-            self._reactor.callFromThread(self._look_at_all)
-
-        signal.signal(signal.SIGCHLD, on_signal)
+        on_sigchld(self._reactor, self._look_at_all)
 
     def _look_at_all(self) -> None:
         for pid in list(self._looks):
@@ -121,6 +114,18 @@ class SigchldWatcher:
 
 def _nothing() -> None:
     pass
+
+
+def on_sigchld(reactor: Any, act: Callable[[], None]) -> None:
+    """Call ``act``, later, after each SIGCHLD, besides what is called already. The reactor must run."""
+    before = signal.getsignal(signal.SIGCHLD)
+
+    def on_signal(number: int, frame: Any) -> None:
+        if callable(before):
+            before(number, frame)
+        reactor.callFromThread(act)
+
+    signal.signal(signal.SIGCHLD, on_signal)
 
 
 def exit_watcher(reactor: Any) -> PidfdWatcher | SigchldWatcher:

@@ -54,6 +54,11 @@ class FileLimit:
             f"raise the limit before supervisord is started (ulimit -n, or LimitNOFILE= in the unit)"
         )
 
+    def raise_fully(self) -> None:
+        """Raise the soft limit as far as it goes, where it is not known yet how much is needed."""
+        _, hard = self.original
+        self.raise_to(LIMITS.files_at_most if hard == resource.RLIM_INFINITY else hard)
+
     def check_room(self) -> None:
         """Raise SpawnError if a program more would take what is kept for those who steer the daemon."""
         if self._enough:

@@ -89,14 +89,22 @@ def parent(pid: int) -> int:
         return 0
 
 
-def children(pid: int) -> list[int]:
-    """Return the children of a process with one thread, as far as can be seen."""
+def children(pid: int, thread: int | None = None) -> list[int]:
+    """Return the children that a thread of a process has, by default the main thread."""
     try:
-        with open(f"{DIRECTORY}/{pid}/task/{pid}/children", encoding="ascii") as file:
+        with open(f"{DIRECTORY}/{pid}/task/{thread or pid}/children", encoding="ascii") as file:
             return [int(word) for word in file.read().split()]
     except FileNotFoundError:  # a kernel without this list
         with contextlib.suppress(FileNotFoundError):
             return [each for each, _ in sessions() if parent(each) == pid]
+        return []
+
+
+def threads() -> list[int]:
+    """Return the threads of this process."""
+    try:
+        return [int(name) for name in os.listdir(f"{DIRECTORY}/self/task")]
+    except FileNotFoundError:
         return []
 
 

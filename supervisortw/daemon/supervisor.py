@@ -9,6 +9,7 @@ from functools import partial
 
 from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred, gatherResults
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from supervisortw.core import lifeevents
 from supervisortw.core.model import Configuration, Process
@@ -110,7 +111,8 @@ class Supervisor:
     def boot(self) -> None:
         """Go on with what is there; start what starts by itself, and what that depends on."""
         self._around.make_room(self._renewal.layout_now(self.configuration))
-        known = self._go_on()
+        self._around.remembered.load()
+        known = {*self._go_on(), *self._prune_remembered()}
         if self._around.left.ending:
             ensureDeferred(self.shutdown())
             return
@@ -121,6 +123,16 @@ class Supervisor:
         ]
         for process in self.roster.in_start_order(self._with_dependencies(wanted)):
             self._turns.take(partial(process.handle, lifeevents.StartAsked()))
+
+    def _prune_remembered(self) -> Collection[str]:
+        """Forget stops of what is not there, or not to be remembered any more; return the others."""
+        remembered = self._around.remembered
+        records = self.roster.records()
+        outdated = [
+            name for name in remembered if name not in records or not records[name].remember
+        ]
+        remembered.started(outdated).addErrback(_log_trouble)
+        return list(remembered)
 
     def _go_on(self) -> Collection[str]:
         """Go on with the processes of the daemon before; return their names."""
@@ -167,7 +179,9 @@ class Supervisor:
         chosen, unknown = self.roster.select(names)
         chosen = self._with_dependencies(chosen)
         processes = self.roster.in_start_order(chosen)
+        forgotten = self._around.remembered.started(chosen)
         outcomes = await in_turns(self._turns, [process.start() for process in processes])
+        outcomes = await _told(forgotten, chosen, outcomes)
         return _in_asked_order(chosen, outcomes) + unknown
 
     async def stop(self, names: Sequence[str], *, all_of_it: bool = False) -> list[Outcome]:
@@ -178,13 +192,16 @@ class Supervisor:
         tell = _end_escaped if all_of_it else _tell_escaped
         outcomes = await all_of([tell(processes[each.name], each) for each in outcomes])
         outcomes = [self._with_dependants(processes[each.name], each) for each in outcomes]
+        remembered = [name for name, each in processes.items() if each.program.remember]
+        outcomes = await _told(self._around.remembered.stopped(remembered), remembered, outcomes)
         return _in_asked_order(chosen, outcomes) + unknown
 
     async def restart(self, names: Sequence[str]) -> list[Outcome]:
         """Restart each process by one event of its own; dependants end before what they depend on."""
         self._refuse_while_shutting_down()
         chosen, unknown = self.roster.select(names)
-        outcomes = await self._restart(chosen)
+        forgotten = self._around.remembered.started(chosen)
+        outcomes = await _told(forgotten, chosen, await self._restart(chosen))
         return _in_asked_order(chosen, outcomes) + unknown
 
     async def scale(self, name: str, count: int) -> list[Outcome]:
@@ -388,6 +405,7 @@ class Supervisor:
         self._refuse_while_shutting_down()  # that has begun meanwhile, and would miss new programs
         self._admission.configure(new.settings.max_starting, new.settings.start_delay)
         outcomes = await self._renewal.carry_out(todo.programs, new)
+        self._prune_remembered()
         log.info("reloaded {source}; changes: {count}", source=new.source, count=len(todo.lines()))
         return ReloadAnswer(
             source=new.source,
@@ -416,6 +434,28 @@ class Supervisor:
         ]
         log.info("{name}: scaled to {count} processes", name=name, count=count)
         return await self._renewal.carry_out(steps, self.configuration)
+
+
+async def _told(
+    saving: Deferred[None], names: Collection[str], outcomes: list[Outcome]
+) -> list[Outcome]:
+    """Wait until a wish is on the disk; add to its answers if it will not be remembered."""
+    try:
+        await saving
+    except LocalError as error:
+        trouble = f"it will not be remembered: {error}"
+        return [
+            replace(each, result=Result.FAILED, text=f"{each.text}; {trouble}")
+            if each.name in names
+            else each
+            for each in outcomes
+        ]
+    return outcomes
+
+
+def _log_trouble(failure: Failure) -> None:
+    failure.trap(LocalError)
+    log.error("{error}", error=failure.value)
 
 
 async def _tell_escaped(process: ManagedProcess, outcome: Outcome) -> Outcome:

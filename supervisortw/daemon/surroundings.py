@@ -17,6 +17,7 @@ from supervisortw.daemon.journal import Journal
 from supervisortw.daemon.output import Output
 from supervisortw.daemon.outputs import OutputFor
 from supervisortw.daemon.preparation import ControlGroups, ListeningSockets, NoticeBoard
+from supervisortw.daemon.remembered import Remembered
 from supervisortw.daemon.stdin import StdinPipes
 from supervisortw.interfaces import Clock, Sessions, Spawner
 
@@ -33,6 +34,7 @@ class Surroundings:
     hexadecimal, that tells processes of this daemon from those of any other. ``birth`` tells a process
     from others of the same pid. ``left`` is what the daemon before has left in its journal, and
     ``adoption`` brings it together with what is there; None if there is nothing to go on with.
+    ``remembered`` are the processes that operators have stopped for longer than that.
     """
 
     clock: Clock
@@ -58,4 +60,5 @@ class Surroundings:
     journal: Journal
     left: Left
     adoption: Adoption | None
+    remembered: Remembered
     random: Callable[[], float] = random.random

@@ -9,6 +9,7 @@ from fakes.journal import FakeJournal
 from fakes.listener import RecordingListener
 from fakes.output import FakeOutput
 from fakes.passing import pass_time
+from fakes.remembered import FakeRemembered
 from fakes.sessions import FakeSessions
 from fakes.spawner import FakeSpawner
 from twisted.internet.defer import Deferred, fail, succeed
@@ -105,6 +106,7 @@ class FakeDaemon:
         self.sockets = FakeSockets()
         self.notices = FakeNotices()
         self.cgroups = FakeCgroups()
+        self.remembered = FakeRemembered()
         self.journal = FakeJournal(TOKEN, left or Left())
         bus = EventBus()
         bus.subscribe(self.listener)
@@ -134,6 +136,7 @@ class FakeDaemon:
                 journal=self.journal,
                 left=left or Left(),
                 adoption=adoption,
+                remembered=self.remembered,
                 random=lambda: 0.5,
             ),
         )

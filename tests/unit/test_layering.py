@@ -59,10 +59,15 @@ LAYERS = {
     "options": layer(VERSION),
     "supervisord": layer("config", "core", "daemon", "errors", "options"),
     "launch": layer("absence", "tap"),
+    "inforce": layer("core", "errors", "config", "daemon", others=("twisted.logger",)),
+    "service": layer(
+        *("core", "errors", "interfaces", "config", "daemon", "remote", "inforce", VERSION),
+        others=(*TWISTED_LOOP, "twisted.application"),
+    ),
     "tap": layer(
-        *("absence", "core", "errors", "interfaces", "auth", "config", "daemon", "remote"),
-        *("options", VERSION),
-        others=(*TWISTED_LOOP, "twisted.application", "twisted.python"),
+        *("absence", "core", "errors", "config", "daemon", "inforce", "service", "options"),
+        VERSION,
+        others=(*TWISTED_LOOP, "twisted.python"),
     ),
 }
 # What one module may, and the rest of its part may not.

@@ -17,7 +17,7 @@ from supervisortw.core.model import AutoRestart, OnDaemonDeath, Program, StopSco
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State
 from supervisortw.daemon.adopted import AdoptedProcesses
-from supervisortw.daemon.adoption import Adoption, Heritage
+from supervisortw.daemon.adoption import Adoption, Traces
 from supervisortw.daemon.departures import Departures
 
 HOLDER = 50
@@ -56,13 +56,11 @@ class Generations:
         for call in clock.getDelayedCalls():
             call.cancel()
         self.adopted = AdoptedProcesses(clock, Departures(clock, None), None, held=True)
-        heritage = Heritage(
-            token=left.token, holder=HOLDER, statuses=self._statuses, complete=complete
-        )
+        traces = Traces(token=left.token, holder=HOLDER, statuses=self._statuses, complete=complete)
         self.daemon = FakeDaemon(
             *(programs or self.programs),
             left=left,
-            adoption=Adoption(self.living, self.adopted, heritage),
+            adoption=Adoption(self.living, self.adopted, traces),
             clock=clock,
             last_pid=max([500, *self.living.there]) + 100,
             **self.keys,  # type: ignore[arg-type]

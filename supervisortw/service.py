@@ -1,0 +1,355 @@
+"""The service of one daemon: where its parts are put together.
+
+With `supervisortw.tap` this is the module that knows them all.
+"""
+
+# Twisted's Service has no annotations.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
+
+from supervisortw import __version__
+from supervisortw.core.descriptors import needed
+from supervisortw.core.model import Configuration, Process, Settings
+from supervisortw.core.plan import Layout
+from supervisortw.daemon import proc
+from supervisortw.daemon.adopted import AdoptedProcesses
+from supervisortw.daemon.adoption import Adoption, Traces
+from supervisortw.daemon.cgroups import Cgroups
+from supervisortw.daemon.departures import Departures
+from supervisortw.daemon.events import EventBus, StateChanged
+from supervisortw.daemon.exits import PidfdWatcher, exit_watcher
+from supervisortw.daemon.filelimits import FileLimit
+from supervisortw.daemon.heritage import Heritage
+from supervisortw.daemon.listeners import Listeners
+from supervisortw.daemon.living import LivingProcesses
+from supervisortw.daemon.logbook import LogBook
+from supervisortw.daemon.logfiles import open_daemon_log, open_program_log
+from supervisortw.daemon.notify import NotifySockets, notify_directory
+from supervisortw.daemon.orphans import Orphans
+from supervisortw.daemon.output import Output, PassedOn, output_for
+from supervisortw.daemon.places import make_directories
+from supervisortw.daemon.remembered import Remembered
+from supervisortw.daemon.sessions import posix_sessions
+from supervisortw.daemon.sockets import ProgramSockets
+from supervisortw.daemon.spawn import PosixSpawner
+from supervisortw.daemon.stdin import StdinPipes
+from supervisortw.daemon.supervisor import Supervisor
+from supervisortw.daemon.surroundings import Surroundings
+from supervisortw.daemon.threads import in_thread
+from supervisortw.errors import LocalError, Refused
+from supervisortw.inforce import InForce
+from supervisortw.interfaces import DescriptorStore
+from supervisortw.remote.realm import control_portal
+from supervisortw.remote.server import ControlFactory, peer_pid
+
+log = Logger(namespace="supervisor")
+
+HOLDER_NOTE = "the holder has died: nothing starts supervisord again if it dies"
+DISK_NOTE = "the configuration on disk is not the one in force; 'reload' applies it"
+
+
+class DaemonService(Service):
+    """Everything of one daemon: its programs, its listeners, its log.
+
+    ``in_force`` is where ``configuration`` came from, and ``heritage`` what the daemon before has left.
+    ``reload_at_once`` applies what the disk says as soon as the processes that are left are taken over.
+    Without a ``logbook`` the log is somebody else's (twistd's).
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        in_force: InForce,
+        heritage: Heritage,
+        reactor: Any,
+        logbook: LogBook | None,
+        *,
+        reload_at_once: bool = False,
+    ) -> None:
+        self._in_force = in_force
+        self._heritage = heritage
+        self._reactor = reactor
+        self._logbook = logbook
+        self._reload_at_once = reload_at_once
+        self._opened = False
+        self._exit_code = 0
+        self._room_note: str | None = None
+        self._disk_differs = False
+        self._file_limit = FileLimit()
+        store = self._fetched_store()
+        state_directory = configuration.settings.state_directory
+        self.sockets = ProgramSockets(configuration.sockets, reactor, store)
+        self._notices = NotifySockets(self._notify_directory, reactor, store)
+        watcher = exit_watcher(reactor)
+        pidfds = watcher if isinstance(watcher, PidfdWatcher) else None
+        departures = Departures(reactor, pidfds)
+        self._adopted = AdoptedProcesses(reactor, departures, pidfds, held=self._is_held)
+        self._orphans = Orphans(reactor, self._in_thread)
+        self._ends: dict[int, int] = {}
+        cgroups = Cgroups.find(heritage.token)
+        bus = EventBus()
+        bus.subscribe(_log_change)
+        self.supervisor = Supervisor(
+            configuration,
+            Surroundings(
+                clock=reactor,
+                spawner=PosixSpawner(reactor, watcher, self._file_limit),
+                sessions=posix_sessions(
+                    reactor,
+                    self._in_thread,
+                    pidfds,
+                    cgroups,
+                    lambda: self.supervisor.roster.pids(),  # noqa: PLW0108  # which is being made here
+                ),
+                bus=bus,
+                environment=dict(os.environ),
+                output_for=partial(self._output_for, store),
+                daemon_log=logbook.target if logbook else _twistd_log(),
+                stdin=StdinPipes(reactor, store),
+                sockets=self.sockets,
+                notices=self._notices,
+                cgroups=cgroups,
+                load=lambda: self._in_thread(in_force.from_disk),
+                apply=self._apply,
+                notes=self.notes,
+                make_room=self._make_room,
+                check_room=self._file_limit.check_room,
+                end=self._end,
+                version=__version__,
+                token=heritage.token,
+                birth=proc.birth,
+                journal=heritage.journal(state_directory),
+                left=heritage.left,
+                adoption=self._adoption() if heritage.follows else None,
+                remembered=Remembered(state_directory, self._in_thread),
+            ),
+        )
+        self._factory = ControlFactory(control_portal(self.supervisor), reactor)
+        self.listeners = Listeners(self._factory, peer_pid, reactor)
+
+    def _fetched_store(self) -> DescriptorStore:
+        """Return the store, with what the daemon before had kept there."""
+        link = self._heritage.link
+        if link is not None and self._heritage.follows:
+            self._file_limit.raise_fully()
+            link.fetch()
+        return self._heritage.store
+
+    @property
+    def _is_held(self) -> bool:
+        link = self._heritage.link
+        return link is not None and link.alive
+
+    def _adoption(self) -> Adoption:
+        link = self._heritage.link
+        traces = Traces(
+            token=self._heritage.left.token,
+            holder=0 if link is None else link.pid,
+            statuses=self._statuses,
+            complete=self._heritage.complete,
+        )
+        return Adoption(LivingProcesses(), self._adopted, traces)
+
+    def _statuses(self) -> dict[int, int]:
+        """Return how the holder's children have ended, as far as it is known now."""
+        if self._heritage.link is not None:
+            self._ends.update(self._heritage.link.ended_now())
+        return self._ends
+
+    def privilegedStartService(self) -> None:
+        """Bind the listeners. Raises AlreadyRunning if another daemon is alive there."""
+        if not self._opened:
+            self._opened = True
+            self.listeners.open(self.supervisor.configuration.settings)
+            for note in self.sockets.open_all():
+                log.error("{note}", note=note)
+
+    @property
+    def refused(self) -> bool:
+        """True if something that the settings ask for is not listened on."""
+        return self.listeners.refused or bool(self.sockets.notes())
+
+    def startService(self) -> None:
+        """Start the programs as soon as the reactor runs."""
+        super().startService()
+        self.privilegedStartService()  # twist never calls it
+        self._reactor.callWhenRunning(self._boot)
+
+    def _boot(self) -> None:
+        self._on_signal(signal.SIGHUP, self._reload)
+        self._on_signal(signal.SIGUSR2, self.supervisor.outputs.reopen)
+        self.listeners.watch(self.supervisor.configuration.settings)
+        self.supervisor.boot()
+        self._listen_to_the_holder()
+        if self._reload_at_once:
+            self._reload()
+        elif self._heritage.follows:
+            self._look_at_the_disk()
+
+    def _listen_to_the_holder(self) -> None:
+        link = self._heritage.link
+        if link is None:
+            self._orphans.take_over()
+            return
+        link.drop_untaken()
+        for pid in self._ends:  # what they tell is written down by now
+            link.forget(pid)
+        self._ends.clear()
+        link.listen(self._reactor, self._orphan_ended, self._holder_died)
+
+    def _orphan_ended(self, pid: int, status: int) -> None:
+        self._adopted.ended(pid, status)
+        if self._heritage.link is not None:
+            self._heritage.link.forget(pid)
+
+    def _holder_died(self) -> None:
+        log.error("{note}", note=HOLDER_NOTE)
+        self._adopted.holder_is_gone()
+        self._orphans.take_over()
+
+    def _look_at_the_disk(self) -> None:
+        self._in_thread(self._in_force.differs_from_disk).addCallback(self._disk_was_seen)
+
+    def _disk_was_seen(self, differs: bool) -> None:
+        self._disk_differs = differs
+        if differs:
+            log.warn("{note}", note=DISK_NOTE)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop every program, then the listeners."""
+        super().stopService()
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        await self.supervisor.shutdown()
+        self.sockets.close()
+        self._notices.close_all()
+        await self.listeners.close()
+        self._factory.close_sessions()
+
+    def end_by_signals(self) -> None:
+        """Take TERM and INT over from the reactor: a second one disturbs nothing."""
+        self._on_signal(signal.SIGTERM, self._asked_to_end)
+        self._on_signal(signal.SIGINT, self._asked_to_end)
+
+    def _asked_to_end(self) -> None:
+        if self.running:
+            self._end()
+        else:
+            log.info("already shutting down")
+
+    @property
+    def exit_code(self) -> int:
+        """What the daemon exits with: the code of an essential program that has ended, or 0."""
+        return self._exit_code
+
+    def _end(self, code: int = 0) -> None:
+        self._exit_code = self._exit_code or code
+        with contextlib.suppress(ReactorNotRunning):  # it is stopping already
+            self._reactor.stop()
+
+    def _on_signal(self, number: int, act: Callable[[], None]) -> None:
+        signal.signal(number, lambda number, frame: self._reactor.callFromThread(act))
+
+    def _reload(self) -> None:
+        reloading = ensureDeferred(self.supervisor.reload())
+        reloading.addErrback(_log_refusal)
+
+    def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Call ``function`` in a thread, the only way in which this daemon does so."""
+        self._file_limit.thread_begins()
+        done = in_thread(self._reactor, function, *arguments)
+        return done.addBoth(self._thread_is_done)
+
+    def _thread_is_done(self, result: object) -> object:
+        self._file_limit.thread_ends()
+        return result
+
+    def _output_for(self, store: DescriptorStore, process: Process, path: str) -> Output:
+        return output_for(path, lambda path: open_program_log(process, path), self._reactor)
+
+    def _notify_directory(self) -> str:
+        return notify_directory(self.supervisor.configuration.settings.state_directory)
+
+    def _make_room(self, layout: Layout) -> None:
+        """Be allowed to have as many files open as all this needs."""
+        files = needed(layout.processes.values(), len(layout.sockets))
+        note = self._file_limit.raise_to(files)
+        if note is not None and note != self._room_note:
+            log.error("{note}", note=note)
+        self._room_note = note
+
+    def notes(self) -> list[str]:
+        """Return what an operator should know about the daemon."""
+        notes = [*self.listeners.notes(), *self.sockets.notes()]
+        if self._room_note is not None:
+            notes.append(self._room_note)
+        if self._heritage.link is not None and not self._is_held:
+            notes.append(HOLDER_NOTE)
+        if self._disk_differs:
+            notes.append(DISK_NOTE)
+        return notes
+
+    def _apply(self, old: Configuration, new: Configuration) -> Deferred[Sequence[str]]:
+        return ensureDeferred(self._apply_all(old, new))
+
+    async def _apply_all(self, old: Configuration, new: Configuration) -> Sequence[str]:
+        self._disk_differs = False
+        remarks = await self._keep(new.settings)
+        remarks += await self._apply_settings(old.settings, new.settings)
+        return [*remarks, *await self.sockets.apply(new.sockets)]
+
+    async def _keep(self, settings: Settings) -> list[str]:
+        """Let the next daemon have the new configuration; return what an operator should know."""
+        try:
+            await self._in_thread(self._in_force.keep, settings.state_directory)
+        except LocalError as error:
+            return [str(error)]
+        return []
+
+    async def _apply_settings(self, old: Settings, new: Settings) -> list[str]:
+        remarks = []
+        if self._logbook is not None:  # under twistd it is twistd's
+            os.umask(new.umask)
+        try:
+            make_directories(new)
+            if self._logbook is not None:
+                self._logbook.set_level(new.loglevel)
+                if old.logfile != new.logfile:
+                    self._logbook.target.move(new.logfile, lambda: open_daemon_log(new.logfile))
+        except LocalError as error:
+            remarks.append(str(error))
+        if _listening(old) != _listening(new):
+            await self.listeners.change(new)
+        return [*remarks, *self.listeners.notes()]
+
+
+def _listening(settings: Settings) -> tuple[object, ...]:
+    return (settings.sockets, settings.socket_mode, settings.socket_chown)
+
+
+def _twistd_log() -> Output:
+    return PassedOn("the log of twistd", lambda: os.dup(1))
+
+
+def _log_change(change: StateChanged) -> None:
+    log.info("{change}", change=change)
+
+
+def _log_refusal(failure: Any) -> None:
+    failure.trap(Refused)
+    for line in str(failure.value).splitlines():
+        log.error("reload refused: {line}", line=line)
