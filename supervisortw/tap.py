@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -40,6 +41,7 @@ from supervisortw.daemon.link import HolderLink
 from supervisortw.daemon.listeners import Listeners
 from supervisortw.daemon.logbook import LogBook
 from supervisortw.daemon.logfiles import open_daemon_log, open_program_log
+from supervisortw.daemon.logpipe import LogPipes
 from supervisortw.daemon.notify import NotifySockets, notify_directory
 from supervisortw.daemon.output import LogFile, Output, PassedOn, output_for
 from supervisortw.daemon.places import (
@@ -53,6 +55,7 @@ from supervisortw.daemon.sessions import posix_sessions
 from supervisortw.daemon.sockets import ProgramSockets
 from supervisortw.daemon.spawn import PosixSpawner
 from supervisortw.daemon.stdin import StdinPipes
+from supervisortw.daemon.store import NoStore
 from supervisortw.daemon.supervisor import Supervisor, Surroundings
 from supervisortw.daemon.threads import in_thread
 from supervisortw.errors import ConfigError, LocalError, Refused
@@ -85,8 +88,10 @@ class DaemonService(Service):
         self._exit_code = 0
         self._room_note: str | None = None
         self._file_limit = FileLimit()
-        self.sockets = ProgramSockets(configuration.sockets, reactor)
-        self._notices = NotifySockets(self._notify_directory, reactor)
+        store = NoStore()
+        self.sockets = ProgramSockets(configuration.sockets, reactor, store)
+        self._notices = NotifySockets(self._notify_directory, reactor, store)
+        self._log_pipes = LogPipes(reactor, store)
         watcher = exit_watcher(reactor)
         token = secrets.token_hex(8)
         cgroups = Cgroups.find(token)
@@ -108,7 +113,7 @@ class DaemonService(Service):
                 environment=dict(os.environ),
                 output_for=self._output_for,
                 daemon_log=logbook.target if logbook else _twistd_log(),
-                stdin=StdinPipes(reactor),
+                stdin=StdinPipes(reactor, store),
                 sockets=self.sockets,
                 notices=self._notices,
                 cgroups=cgroups,
@@ -200,8 +205,12 @@ class DaemonService(Service):
         self._file_limit.thread_ends()
         return result
 
-    def _output_for(self, process: Process, path: str) -> Output:
-        return output_for(path, lambda path: open_program_log(process, path), self._reactor)
+    def _output_for(self, process: Process, name: str, path: str) -> Output:
+        return output_for(
+            path,
+            lambda path: open_program_log(process, path),
+            partial(self._log_pipes.pipe, name),
+        )
 
     def _notify_directory(self) -> str:
         return notify_directory(self.supervisor.configuration.settings.state_directory)
@@ -366,7 +375,7 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
     lock = int(os.environ.pop(LOCK_FD))
     os.set_inheritable(lock, False)
     write_lock_pid(lock)
-    logfile = LogFile(settings.logfile, lambda: open_daemon_log(settings.logfile), reactor)
+    logfile = LogFile(settings.logfile, lambda: open_daemon_log(settings.logfile))
     logfile.open()
     logbook = LogBook(logfile, settings.loglevel, echo=foreground)
     globalLogBeginner.beginLoggingTo([logbook.observer()], redirectStandardIO=False)

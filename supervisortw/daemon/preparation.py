@@ -99,7 +99,10 @@ class Preparation:
             environment |= self._notify_variables(process, identity)
         listening = tuple((name, self._sockets.descriptor(name)) for name in process.sockets)
         cgroup = self._cgroups.directory_for(process.name) if process.cgroup else None
-        with self._outputs.writers(process) as (stdout, stderr), self._stdin_of(process) as stdin:
+        with (
+            self._outputs.writers(process, _uid(identity)) as (stdout, stderr),
+            self._stdin_of(process) as stdin,
+        ):
             yield self._request(
                 process,
                 process.command,
@@ -117,7 +120,7 @@ class Preparation:
         """Make everything ready for the stop command. Raises SpawnError."""
         identity = self._identities.of(process.user, process.unix_group)
         environment = self._environment_of(process, identity) | {"SUPERVISOR_PID": str(pid)}
-        with self._outputs.writers(process) as (stdout, stderr):
+        with self._outputs.writers(process, _uid(identity)) as (stdout, stderr):
             yield self._request(
                 process,
                 process.stop_command,
@@ -178,9 +181,10 @@ class Preparation:
             )
 
     def _notify_variables(self, process: Process, identity: Identity | None) -> dict[str, str]:
-        uid = identity.uid if identity else os.geteuid()
         name = process.name
-        path = self._notices.open(name, uid, lambda notice, pid: self._heard(name, notice))
+        path = self._notices.open(
+            name, _uid(identity), lambda notice, pid: self._heard(name, notice)
+        )
         variables = {"NOTIFY_SOCKET": path}
         if process.watchdog_seconds > 0:
             variables["WATCHDOG_USEC"] = str(round(process.watchdog_seconds * MICROSECONDS))
@@ -192,6 +196,10 @@ class Preparation:
         if process.stdin is Stdin.PIPE:
             return self._stdin.reader(process.name)
         return nullcontext(None)
+
+
+def _uid(identity: Identity | None) -> int:
+    return os.geteuid() if identity is None else identity.uid
 
 
 def _working_directory() -> str:

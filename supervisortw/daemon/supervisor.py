@@ -24,7 +24,7 @@ from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnsw
 from supervisortw.daemon.admission import Admission
 from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.identity import Identities
-from supervisortw.daemon.output import Output
+from supervisortw.daemon.output import Log
 from supervisortw.daemon.outputs import STDERR, OutputFor, Outputs
 from supervisortw.daemon.preparation import (
     ControlGroups,
@@ -63,7 +63,7 @@ class Surroundings:
     bus: EventBus
     environment: Mapping[str, str]
     output_for: OutputFor
-    daemon_log: Output
+    daemon_log: Log
     stdin: StdinPipes
     sockets: ListeningSockets
     notices: NoticeBoard
