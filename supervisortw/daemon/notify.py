@@ -27,6 +27,7 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.notify import Notice, parse
 from supervisortw.daemon.paths import make_directory, open_directory
 from supervisortw.daemon.places import owners
+from supervisortw.daemon.unixsocket import is_socket
 from supervisortw.errors import LocalError, SpawnError
 from supervisortw.interfaces import DescriptorStore
 
@@ -113,7 +114,7 @@ class NotifySockets:
         """
         path = self._path(name)
         kept = self._store.take(_kept(name))
-        if kept is None or not _is_socket(path):
+        if kept is None or not is_socket(path):
             if kept is not None:
                 os.close(kept)
             opened = self._bind(name, uid, tidy=False)
@@ -240,13 +241,6 @@ class _NotifySocket:
 
 def _kept(name: str) -> str:
     return f"notify/{name}"
-
-
-def _is_socket(path: str) -> bool:
-    try:
-        return stat.S_ISSOCK(os.lstat(path).st_mode)
-    except OSError:
-        return False
 
 
 def _short(text: str) -> str:

@@ -21,6 +21,7 @@ from supervisortw.daemon.unixsocket import (
     Owner,
     SocketName,
     born_with,
+    is_socket,
     make_way,
     owner_of,
     trusted_place,
@@ -160,15 +161,11 @@ def _give(file: SocketName, wanted: ListeningSocket) -> None:
 def _take_file(wanted: ListeningSocket, path: str, store: DescriptorStore) -> SocketName | None:
     """Return the name of the kept socket, if it is still that of the same one."""
     held = store.take(_file(wanted.name))
-    if held is None and hasattr(os, "O_PATH"):
-        return None
-    try:
-        file = SocketName(path, held)
-    except FileNotFoundError:
-        return None
-    finally:
-        if held is not None:
-            os.close(held)
+    if held is None:
+        # Elsewhere than on Linux it has to do that there is a socket where only we could have made it.
+        return None if hasattr(os, "O_PATH") or not is_socket(path) else SocketName(path)
+    file = SocketName(path, held)
+    os.close(held)
     return file if file.is_there() else None
 
 

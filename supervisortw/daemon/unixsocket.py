@@ -97,6 +97,14 @@ class SocketName:
             os.close(held)
 
 
+def is_socket(path: str) -> bool:
+    """True if ``path`` names a socket, and not a link to one."""
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
 def trusted_place(path: str) -> Iterator[tuple[str, ...]]:
     """Make sure that nobody else can put something in place of ``path``; gives what to warn of.

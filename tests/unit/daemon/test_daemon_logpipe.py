@@ -74,13 +74,11 @@ class Bench:
     ]
 )
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    before = open_descriptors()
     bench = Bench(reopens=request.param)
     yield bench
     bench.pipe.close()
     assert bench.readers.readers == []
     assert bench.store.kept == {}
-    assert open_descriptors() == before
 
 
 def say(writer: int, data: bytes) -> None:
@@ -209,6 +207,14 @@ class TestDraining:
 
 
 class TestKeeping:
+    def test_no_descriptor_is_left_behind(self, bench: Bench) -> None:
+        before = open_descriptors()
+        for _ in range(2):
+            say(bench.pipe.writer(US), b"x")
+            bench.next_daemon()
+        bench.pipe.close()
+        assert open_descriptors() == before
+
     def test_it_is_kept_before_a_process_can_have_it(self, bench: Bench) -> None:
         assert bench.store.kept == {}
         writer = bench.pipe.writer(US)
