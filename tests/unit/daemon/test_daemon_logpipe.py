@@ -318,7 +318,7 @@ def test_half_of_a_pipe_is_no_pipe() -> None:
 
 
 @pytest.mark.needs_linux
-def test_one_descriptor_is_all_that_it_takes(tmp_path: object) -> None:
+def test_one_descriptor_is_all_that_it_takes() -> None:
     before = open_descriptors()
     bench = Bench(reopens=True)
     os.close(bench.pipe.writer(US))
