@@ -37,6 +37,7 @@ _PASSING = frozenset(
     }
 )
 _TAKEN = "somebody listens there already (lsof or ss tells who)"
+_AS_IT_IS: Owner = (-1, -1)
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
@@ -65,7 +66,7 @@ class OpenSocket:
         if before.backlog != wanted.backlog:
             self.listening.listen(wanted.backlog)
         if self.file and (before.mode, before.owner) != (wanted.mode, wanted.owner):
-            _give(self.file, wanted)
+            self.file.change(wanted.mode, owner_of("owner", wanted.owner) or _ourselves())
         self.wanted = wanted
 
     def keep(self, name: str, store: DescriptorStore) -> None:
@@ -117,19 +118,24 @@ def _open_unix(wanted: ListeningSocket, path: str, store: DescriptorStore) -> Op
     if not os.path.isdir(directory):  # those below /run have to be made after each boot
         make_directory(directory, 0o755, owners=owners())
     with trusted_place(path) as warnings:
-        opened = _take_unix(wanted, path, store) or _bind_unix(wanted, path, owner)
+        opened = _take_unix(wanted, path, owner, store) or _bind_unix(wanted, path, owner)
     opened.warnings = warnings
     return opened
 
 
-def _take_unix(wanted: ListeningSocket, path: str, store: DescriptorStore) -> OpenSocket | None:
+def _take_unix(
+    wanted: ListeningSocket, path: str, owner: Owner | None, store: DescriptorStore
+) -> OpenSocket | None:
     file = _take_file(wanted, path, store)
     listening = _take(wanted, store, lambda kept: file is not None and _is_unix(kept, path))
     if listening is None or file is None:
         return None
     try:
         listening.listen(wanted.backlog)
-        _give(file, wanted)
+        # The last daemon may have died before it had changed them. Without an owner the group is left
+        # as it is: it can be that of the directory.
+        is_ours = os.lstat(path).st_uid == os.geteuid()
+        file.change(wanted.mode, owner or (_AS_IT_IS if is_ours else _ourselves()))
     except BaseException:
         forget(wanted.name, store)
         listening.close()
@@ -151,11 +157,6 @@ def _bind_unix(wanted: ListeningSocket, path: str, owner: Owner | None) -> OpenS
         listening.listen(wanted.backlog)  # nobody can connect before
         undo.pop_all()
     return OpenSocket(wanted, listening, file)
-
-
-def _give(file: SocketName, wanted: ListeningSocket) -> None:
-    ourselves = os.geteuid(), os.getegid()
-    file.change(wanted.mode, owner_of("owner", wanted.owner) or ourselves)
 
 
 def _take_file(wanted: ListeningSocket, path: str, store: DescriptorStore) -> SocketName | None:
@@ -255,6 +256,10 @@ def _places(address: TcpAddress) -> list[_Place]:
     except ValueError:  # to look a name up can take long, and give anything
         raise LocalError("give the address of the interface, not a name") from None
     return [_Place(host, address.port)]
+
+
+def _ourselves() -> Owner:
+    return os.geteuid(), os.getegid()
 
 
 def _somebody_is_there(path: str) -> SpawnError:

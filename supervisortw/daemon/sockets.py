@@ -88,8 +88,11 @@ class ProgramSockets:
                 self._turns.take(partial(self._try, name))
             self._turns.take(lambda: done.callback(self.notes()))
 
-        if self._is_port_of(before.values()):  # the store may still have it open
+        def open_later() -> None:
             self._clock.callLater(LIMITS.release_seconds, open_others)
+
+        if self._is_port_of(before.values()):  # the store closes its copy in its own time
+            self._turns.take(open_later)
         else:
             open_others()
         return done
@@ -145,12 +148,14 @@ class ProgramSockets:
 
     def _change(self, name: str) -> None:
         found = self._open.get(name)
-        if found is None or not found.is_there():  # closed meanwhile, or to be made anew
+        if found is None:  # closed meanwhile
             return
         if found.kept_as != name:
             before = found.kept_as
             found.keep(name, self._store)
             self._forget(before)
+        if not found.is_there():  # to be made anew
+            return
         try:
             found.change(self._wanted[name])
         except LocalError as error:

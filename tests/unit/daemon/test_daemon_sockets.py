@@ -639,6 +639,28 @@ class TestAnotherDaemon:
         assert bench.apply(later, bench.unix(mode=0o640)) == []
         assert mode(bench.path) == 0o640
 
+    @pytest.mark.needs_root
+    @pytest.mark.parametrize(
+        ("before", "owner", "after"),
+        [
+            ((0, 12345), None, (0, 12345)),
+            ((65534, 12345), None, (os.geteuid(), os.getegid())),
+            ((0, 0), ("65534", "12345"), (65534, 12345)),
+        ],
+    )
+    def test_it_belongs_to_whom_the_configuration_says(
+        self,
+        bench: Bench,
+        before: tuple[int, int],
+        owner: tuple[str, str] | None,
+        after: tuple[int, int],
+    ) -> None:
+        bench.open(bench.unix())
+        os.chown(bench.path, *before)
+        bench.next_daemon(bench.unix(owner=owner))
+        found = bench.path.lstat()
+        assert (found.st_uid, found.st_gid) == after
+
     def test_a_warning_is_given_again(self, bench: Bench) -> None:
         bench.place.chmod(0o1777)
         first = bench.holding(bench.unix())
@@ -791,6 +813,17 @@ class TestKeeping:
         with connect(str(other)) as client:
             client.sendall(b"early")
             assert heard(bench.next_daemon(*wanted)) == b"early"
+
+    def test_a_new_name_for_one_that_was_deleted_and_cannot_be_made_again(
+        self, bench: Bench
+    ) -> None:
+        other = bench.place / "other"
+        held = bench.open(bench.unix(), bench.unix(other, "other"))
+        other.unlink()
+        other.write_text("precious")
+        [note] = bench.apply(held, bench.unix(other))
+        assert "is there already and is no socket" in note
+        assert bench.store.kept == {}
 
     def test_a_new_name_for_one_that_cannot_be_changed_otherwise(self, bench: Bench) -> None:
         held = bench.open(bench.unix())
