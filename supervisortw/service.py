@@ -37,6 +37,7 @@ from supervisortw.daemon.listeners import Listeners
 from supervisortw.daemon.living import LivingProcesses
 from supervisortw.daemon.logbook import LogBook
 from supervisortw.daemon.logfiles import open_daemon_log, open_program_log
+from supervisortw.daemon.logpipe import LogPipes
 from supervisortw.daemon.notify import NotifySockets, notify_directory
 from supervisortw.daemon.orphans import Orphans
 from supervisortw.daemon.output import Output, PassedOn, output_for
@@ -93,6 +94,7 @@ class DaemonService(Service):
         state_directory = configuration.settings.state_directory
         self.sockets = ProgramSockets(configuration.sockets, reactor, store)
         self._notices = NotifySockets(self._notify_directory, reactor, store)
+        self._log_pipes = LogPipes(reactor, store)
         watcher = exit_watcher(reactor)
         pidfds = watcher if isinstance(watcher, PidfdWatcher) else None
         departures = Departures(reactor, pidfds)
@@ -116,7 +118,7 @@ class DaemonService(Service):
                 ),
                 bus=bus,
                 environment=dict(os.environ),
-                output_for=partial(self._output_for, store),
+                output_for=self._output_for,
                 daemon_log=logbook.target if logbook else _twistd_log(),
                 stdin=StdinPipes(reactor, store),
                 sockets=self.sockets,
@@ -278,8 +280,12 @@ class DaemonService(Service):
         self._file_limit.thread_ends()
         return result
 
-    def _output_for(self, store: DescriptorStore, process: Process, path: str) -> Output:
-        return output_for(path, lambda path: open_program_log(process, path), self._reactor)
+    def _output_for(self, process: Process, name: str, path: str) -> Output:
+        return output_for(
+            path,
+            lambda path: open_program_log(process, path),
+            partial(self._log_pipes.pipe, name),
+        )
 
     def _notify_directory(self) -> str:
         return notify_directory(self.supervisor.configuration.settings.state_directory)

@@ -153,7 +153,7 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
     lock = int(os.environ.pop(LOCK_FD))
     os.set_inheritable(lock, False)
     write_lock_pid(lock)
-    logfile = LogFile(settings.logfile, lambda: open_daemon_log(settings.logfile), reactor)
+    logfile = LogFile(settings.logfile, lambda: open_daemon_log(settings.logfile))
     logfile.open()
     logbook = LogBook(logfile, settings.loglevel, echo=foreground)
     globalLogBeginner.beginLoggingTo([logbook.observer()], redirectStandardIO=False)
@@ -170,7 +170,8 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
             raise LocalError("\n".join(["nothing was started (--strict):", *notes]))
     except LocalError:
         service.listeners.discard()
-        service.sockets.close()
+        if not heritage.restarted:  # the sockets of programs that may be running
+            service.sockets.close()
         raise
     pidfile.write()
     log.info("supervisord {version} started, pid {pid}", version=__version__, pid=os.getpid())

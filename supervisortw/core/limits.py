@@ -50,7 +50,12 @@ class Limits:
 
     # Logs.
     piece_bytes: int = 60 * 1024
-    log_read_bytes: int = 64 * 1024
+    log_read_bytes: int = (
+        64 * 1024
+    )  # in one turn: whoever writes at full speed keeps nobody waiting
+    log_drain_bytes: int = (
+        1024 * 1024
+    )  # at the end of a process: a pipe that it enlarged holds that
     tail_scan_bytes: int = 1024 * 1024
     tail_lines: int = 15
 
@@ -73,6 +78,7 @@ class Limits:
     escaped_kills: int = 5  # rounds of SIGKILL, then what is left of an escaped tree is told
     cgroup_directories: int = 1000  # below the one of a program, that it made itself
     program_sockets: int = 1024  # a descriptor of the daemon each
+    release_seconds: float = 0.1  # until the address of a socket that was closed is free
     holder_messages: int = (
         1024  # that wait for a holder that does not listen, most with a descriptor
     )

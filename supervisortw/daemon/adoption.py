@@ -73,32 +73,41 @@ class Adoption:
             for mark, pid in self._marked(cut_short):
                 if mark == cut_short[mark.name].memory.spawn:
                     unborn.setdefault(mark.name, pid)
-        alive = 0
-        for slot in slots:
-            alive += self._go_on(slot, unborn.get(slot.program.name, 0))
+        # First who is there: those who are not may be started at once, in surroundings that are settled.
+        gone = [
+            slot for slot in slots if not self._has_gone_on(slot, unborn.get(slot.program.name))
+        ]
+        for slot in gone:
+            self._go_on_without(slot)
         log.info(
             "going on with {known} programs of the supervisord before; {alive} are up",
             known=len(slots),
-            alive=alive,
+            alive=len(slots) - len(gone),
         )
 
-    def _go_on(self, slot: Slot, unborn: int) -> bool:
-        """Have one slot go on; return whether its process is there."""
-        memory = slot.memory
-        pid, born = memory.pid, memory.born
-        if slot.is_cut_short:
-            pid, born = unborn, self._living.birth(unborn) if unborn else None
+    def _has_gone_on(self, slot: Slot, unborn: int | None) -> bool:
+        """Have a slot go on whose process is there; return whether it is."""
+        pid, born = slot.memory.pid, slot.memory.born
+        if slot.is_cut_short and unborn is not None:
+            pid, born = unborn, self._living.birth(unborn)
         transport = self._transport(slot, pid, born) if pid else None
-        if transport is not None or not memory.pid:
-            slot.adopt(transport)
-            if _may_not_go_on(slot):
-                slot.make_anew()
-            return transport is not None
+        if transport is None:
+            return False
+        slot.adopt(transport)
+        if _may_not_go_on(slot):
+            slot.make_anew()
+        return True
+
+    def _go_on_without(self, slot: Slot) -> None:
+        """Have a slot go on that has no process, or none any more."""
+        pid = slot.memory.pid
+        if not pid:
+            slot.adopt(None)
+            return
         if _may_not_go_on(slot):
             slot.make_anew()
         status = self._status(pid)
         slot.lost(UnknownEnd() if status is None else reason_of(status))
-        return False
 
     def _transport(self, slot: Slot, pid: int, born: int | None) -> AdoptedTransport | None:
         """Return a transport for a process, None if it is not there any more."""

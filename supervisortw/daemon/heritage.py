@@ -10,7 +10,8 @@ from twisted.logger import Logger
 from supervisortw.core.chronicle import Left
 from supervisortw.daemon import proc
 from supervisortw.daemon.journal import Journal, what_was_left
-from supervisortw.daemon.link import HolderLink, NoStore
+from supervisortw.daemon.link import HolderLink
+from supervisortw.daemon.store import NoStore
 from supervisortw.interfaces import DescriptorStore
 
 log = Logger(namespace="supervisor")

@@ -27,7 +27,9 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.notify import Notice, parse
 from supervisortw.daemon.paths import make_directory, open_directory
 from supervisortw.daemon.places import owners
+from supervisortw.daemon.unixsocket import is_socket
 from supervisortw.errors import LocalError, SpawnError
+from supervisortw.interfaces import DescriptorStore
 
 log = Logger(namespace="supervisor")
 
@@ -71,12 +73,16 @@ class NotifySockets:
 
     ``place`` tells the directory, and is asked when the first socket is opened: twistd becomes another
     user after it has put the daemon together. Nobody else uses that directory: what is found in it
-    was left behind by a daemon that is dead.
+    was left behind by a daemon that is dead. What of it is to be used on is adopted before the first
+    socket is opened; the rest is removed then.
     """
 
-    def __init__(self, place: Callable[[], str], reactor: IReactorFDSet) -> None:
+    def __init__(
+        self, place: Callable[[], str], reactor: IReactorFDSet, store: DescriptorStore
+    ) -> None:
         self._place = place
         self._reactor = reactor
+        self._store = store
         self._sockets: dict[str, _NotifySocket] = {}
         self._tidy = False
 
@@ -96,6 +102,33 @@ class NotifySockets:
         Raises SpawnError if there is no socket to be had.
         """
         self.close(name)
+        self._listen(name, self._bind(name, uid, tidy=True), uid, heard)
+        return self._path(name)
+
+    def adopt(self, name: str, uid: int, heard: Heard) -> str:
+        """Go on listening to process ``name`` of the daemon before this one; return its NOTIFY_SOCKET.
+
+        What it has sent meanwhile is heard. If the socket was not kept, or its name was deleted, a new
+        one takes its place, to which the process will send just as well. Raises SpawnError if there is
+        none to be had.
+        """
+        path = self._path(name)
+        kept = self._store.take(_kept(name))
+        if kept is None or not is_socket(path):
+            if kept is not None:
+                os.close(kept)
+            opened = self._bind(name, uid, tidy=False)
+        else:
+            opened = socket.socket(fileno=kept)
+            opened.setblocking(False)
+        self._listen(name, opened, uid, heard)
+        return path
+
+    def _listen(self, name: str, opened: socket.socket, uid: int, heard: Heard) -> None:
+        self._sockets[name] = _NotifySocket(opened, name, uid, heard, self._reactor)
+
+    def _bind(self, name: str, uid: int, *, tidy: bool) -> socket.socket:
+        """Return a new socket, which is kept. Raises SpawnError."""
         path = self._path(name)
         size = len(os.fsencode(path))
         if size > LIMITS.socket_path_bytes:
@@ -105,17 +138,18 @@ class NotifySockets:
                 permanent=True,
             )
         try:
-            self._make_directory()
+            self._make_directory(tidy=tidy)
             opened = _bind(path, uid)
         except (LocalError, OSError) as error:
             raise _spawn_error(error, path) from None
-        self._sockets[name] = _NotifySocket(opened, name, uid, heard, self._reactor)
-        return path
+        self._store.keep(_kept(name), opened.fileno())
+        return opened
 
     def close(self, name: str) -> None:
         """Stop listening to process ``name``, and remove its socket, if there is one."""
         listening = self._sockets.pop(name, None)
         if listening is not None:
+            self._store.drop(_kept(name))
             listening.close()
             with contextlib.suppress(OSError):
                 os.unlink(self._path(name))
@@ -132,19 +166,21 @@ class NotifySockets:
         # Not the name itself, which can be too long for the path of a socket, or "..".
         return os.path.join(self._directory, _short(name))
 
-    def _make_directory(self) -> None:
+    def _make_directory(self, *, tidy: bool) -> None:
         """Make the directory where it is missing, also later on: somebody may tidy up /run."""
         make_directory(self._directory, MODE, owners=owners())
-        if not self._tidy:
+        if tidy and not self._tidy:
             self._remove_sockets()
             self._tidy = True
 
     def _remove_sockets(self) -> None:
+        """Remove all that nobody listens to."""
+        ours = {_short(name) for name in self._sockets}
         with open_directory(self._directory, owners=owners()) as directory:
             os.fchmod(directory.fd, MODE)  # one that was there already may have another
             for name in os.listdir(directory.fd):
                 found = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
-                if stat.S_ISSOCK(found.st_mode):
+                if stat.S_ISSOCK(found.st_mode) and name not in ours:
                     os.unlink(name, dir_fd=directory.fd)
 
 
@@ -201,6 +237,10 @@ class _NotifySocket:
         if self._socket.fileno() >= 0:
             self._reactor.removeReader(self)
             self._socket.close()
+
+
+def _kept(name: str) -> str:
+    return f"notify/{name}"
 
 
 def _short(text: str) -> str:

@@ -1,8 +1,8 @@
 """Where the output of a program goes, and how it is read back.
 
-A log file is kept open from the first start on, over all restarts. Each process gets a pipe of its
-own; what it writes is appended to the file as it comes. Trouble with the file never stops the
-program: what cannot be written is dropped, counted, and told once.
+A log file is kept open from the first start on, over all restarts; what programs write into the pipe of
+the log is appended to it as it comes. Trouble with the file never stops the program: what cannot be
+written is dropped, counted, and told once.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ import stat
 from collections.abc import Callable
 from typing import Protocol
 
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import DAEMON_STREAMS, DISCARD
 from supervisortw.core.status import LogPiece
+from supervisortw.daemon.logpipe import LogPipe, Write
 from supervisortw.errors import PASSING, LocalError, Refused, SpawnError
 from supervisortw.interfaces import Cancel
 
@@ -28,14 +26,8 @@ log = Logger(namespace="supervisor")
 OpenFile = Callable[[], int]
 
 
-class Output(Protocol):
-    """Where one program's stdout and stderr go."""
-
-    def writer(self) -> int:
-        """Return a descriptor for a new process to write to; the caller closes it.
-
-        Raises SpawnError if there is nowhere to write.
-        """
+class Log(Protocol):
+    """What was written somewhere, as it is read back."""
 
     def tail(self, lines: int) -> LogPiece:
         """Return the last lines. Raises Refused if what was written cannot be read back."""
@@ -56,35 +48,28 @@ class Output(Protocol):
         """Let go of everything."""
 
 
+class Output(Log, Protocol):
+    """Where the stdout or the stderr of a program goes."""
+
+    def writer(self, owner: int) -> int:
+        """Return a descriptor for a new process of user ``owner`` to write to; the caller closes it.
+
+        Raises SpawnError if there is nowhere to write.
+        """
+
+    def drain(self) -> None:
+        """Take in what was written up to now."""
+
+
 class LogFile:
     """A log in a regular file, which is read back from the file itself."""
 
-    def __init__(self, path: str, open_file: OpenFile, reactor: IReactorFDSet) -> None:
+    def __init__(self, path: str, open_file: OpenFile) -> None:
         self.path = path
         self._open_file = open_file
-        self._reactor = reactor
         self._file = -1
-        self._pipes: set[_Pipe] = set()
         self._watchers: list[Callable[[], None]] = []
         self._dropped = 0
-
-    def writer(self) -> int:
-        """Return the write end of a new pipe, whose other end is copied into the file."""
-        try:
-            self.open()
-        except LocalError as error:
-            why = error.__cause__
-            passes = isinstance(why, OSError) and why.errno in PASSING
-            raise SpawnError(f"log not writable: {error}", permanent=not passes) from None
-        try:
-            read_end, write_end = os.pipe()
-        except OSError as error:
-            raise SpawnError(f"no pipe for the output: {error.strerror}", permanent=False) from None
-        os.set_blocking(read_end, False)
-        pipe = _Pipe(read_end, self)
-        self._pipes.add(pipe)
-        self._reactor.addReader(pipe)
-        return write_end
 
     def open(self) -> None:
         """Open the file if it is not open. Raises LocalError."""
@@ -153,33 +138,26 @@ class LogFile:
 
     def reopen(self) -> None:
         """Open the file anew by its name; the old one is kept if that fails."""
-        if self._file >= 0:
-            fresh = self._open_file()
-            os.close(self._file)
-            self._file = fresh
-            self._tell()
+        if self._file >= 0 or self._dropped:
+            self._use(self._open_file())
 
     def move(self, path: str, open_file: OpenFile) -> None:
         """Go on in another file. Raises LocalError, and goes on in the old one."""
         fresh = open_file()
+        self.path, self._open_file = path, open_file
+        self._use(fresh)
+
+    def _use(self, fresh: int) -> None:
         if self._file >= 0:
             os.close(self._file)
-        self.path, self._open_file, self._file = path, open_file, fresh
+        self._file = fresh
         self._tell()
 
     def close(self) -> None:
-        """Close the pipes and the file."""
-        for pipe in list(self._pipes):
-            self.drop(pipe)
+        """Close the file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-    def drop(self, pipe: _Pipe) -> None:
-        """Stop reading a pipe: all of its writers are gone, or we are."""
-        self._reactor.removeReader(pipe)
-        self._pipes.discard(pipe)
-        os.close(pipe.fileno())
 
     def _size(self) -> int:
         try:
@@ -199,33 +177,46 @@ class LogFile:
             watcher()
 
 
-@implementer(IReadDescriptor)
-class _Pipe:
-    """The read end of one process's output."""
+class ProgramLog(LogFile):
+    """A log file that programs write to through a pipe.
 
-    def __init__(self, descriptor: int, target: LogFile) -> None:
-        self._descriptor = descriptor
-        self._target = target
+    A pipe that was left behind by the daemon before this one is read at once, and the file opened for
+    the first that comes out of it.
+    """
 
-    def fileno(self) -> int:
-        return self._descriptor
+    def __init__(
+        self, path: str, open_file: OpenFile, new_pipe: Callable[[Write], LogPipe]
+    ) -> None:
+        super().__init__(path, open_file)
+        self._pipe = new_pipe(self._written)
 
-    def logPrefix(self) -> str:
-        return "output"
-
-    def doRead(self) -> None:
+    def writer(self, owner: int) -> int:
+        """Return a writing end of the pipe."""
         try:
-            data = os.read(self._descriptor, LIMITS.log_read_bytes)
-        except BlockingIOError:
-            return
-        if data:
-            self._target.write(data)
-        else:
-            self._target.drop(self)
+            self.open()
+        except LocalError as error:
+            why = error.__cause__
+            passes = isinstance(why, OSError) and why.errno in PASSING
+            raise SpawnError(f"log not writable: {error}", permanent=not passes) from None
+        return self._pipe.writer(owner)
 
-    def connectionLost(self, reason: Failure) -> None:
-        """All writers are gone, and nothing is left to read."""
-        self._target.drop(self)
+    def drain(self) -> None:
+        """Append what is in the pipe now."""
+        self._pipe.drain()
+
+    def close(self) -> None:
+        """Append what is in the pipe now, and close the pipe and the file."""
+        self._pipe.close()
+        super().close()
+
+    def _written(self, data: bytes) -> None:
+        if self._file < 0 and not self._dropped:  # tried once; to open a file may cost a process
+            try:
+                self.open()
+            except LocalError as error:
+                self._drop(len(data), str(error))
+                return
+        self.write(data)
 
 
 class PassedOn:
@@ -238,7 +229,7 @@ class PassedOn:
         self._where = where
         self._open_writer = open_writer
 
-    def writer(self) -> int:
+    def writer(self, owner: int) -> int:
         """Return a new descriptor of the target."""
         try:
             return self._open_writer()
@@ -264,6 +255,9 @@ class PassedOn:
         """Refuse: nothing was kept."""
         raise self._refusal()
 
+    def drain(self) -> None:
+        """Do nothing: what was written has arrived."""
+
     def reopen(self) -> None:
         """Do nothing: no file is held open."""
 
@@ -274,10 +268,13 @@ class PassedOn:
         return Refused(f"its output goes to {self._where} and is not kept")
 
 
-def output_for(logfile: str, open_file: Callable[[str], int], reactor: IReactorFDSet) -> Output:
+def output_for(
+    logfile: str, open_file: Callable[[str], int], new_pipe: Callable[[Write], LogPipe]
+) -> Output:
     """Return the output for a program's ``logfile`` setting.
 
     ``open_file(path)`` opens a regular file for reading and appending; it raises LocalError.
+    ``new_pipe`` makes the pipe for such a file.
     """
     if logfile == DISCARD:
         return PassedOn("nowhere (logfile none)", lambda: os.open(os.devnull, os.O_WRONLY))
@@ -286,7 +283,7 @@ def output_for(logfile: str, open_file: Callable[[str], int], reactor: IReactorF
         return PassedOn(f"supervisord's {logfile}", lambda: os.dup(stream))
     if _is_special(logfile):
         return PassedOn(logfile, lambda: _open_special(logfile))
-    return LogFile(logfile, lambda: open_file(logfile), reactor)
+    return ProgramLog(logfile, lambda: open_file(logfile), new_pipe)
 
 
 def _is_special(path: str) -> bool:

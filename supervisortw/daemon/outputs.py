@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from supervisortw.core.model import Process
 from supervisortw.core.selection import unknown_name
-from supervisortw.daemon.output import Output
+from supervisortw.daemon.output import Log, Output
 from supervisortw.errors import LocalError, Refused
 from supervisortw.interfaces import Cancel
 
@@ -23,13 +23,14 @@ log = Logger(namespace="supervisor")
 
 STDERR = "/stderr"
 
-OutputFor = Callable[[Process, str], Output]
+# Is given a process, the name of the log and the path of its file.
+OutputFor = Callable[[Process, str, str], Output]
 
 
 class Outputs:
     """The logs of all processes by name, and who wants to know when they change."""
 
-    def __init__(self, daemon_log: Output, output_for: OutputFor) -> None:
+    def __init__(self, daemon_log: Log, output_for: OutputFor) -> None:
         self._daemon_log = daemon_log
         self._output_for = output_for
         self._outputs: dict[str, Output] = {}
@@ -38,7 +39,7 @@ class Outputs:
     def add(self, process: Process) -> None:
         """Make the logs of a process."""
         for name, path in _paths(process).items():
-            self._outputs[name] = self._output_for(process, path)
+            self._outputs[name] = self._output_for(process, name, path)
 
     def remove(self, process: Process) -> None:
         """Let go of the logs of a process."""
@@ -59,19 +60,22 @@ class Outputs:
                 if name in old:
                     outdated.append(self._outputs.pop(name))
                 if name in new:
-                    self._outputs[name] = self._output_for(after, new[name])
+                    self._outputs[name] = self._output_for(after, name, new[name])
                 self._watch_again(name)
         return outdated
 
     @contextlib.contextmanager
-    def writers(self, process: Process) -> Iterator[tuple[int, int]]:
-        """Open descriptors for stdout and stderr of a new process. Raises SpawnError."""
-        stdout = self._outputs[process.name].writer()
+    def writers(self, process: Process, owner: int) -> Iterator[tuple[int, int]]:
+        """Open descriptors for stdout and stderr of a new process, of user ``owner``.
+
+        Raises SpawnError.
+        """
+        stdout = self._outputs[process.name].writer(owner)
         try:
             if process.stderr_logfile is None:
                 yield stdout, stdout
                 return
-            stderr = self._outputs[process.name + STDERR].writer()
+            stderr = self._outputs[process.name + STDERR].writer(owner)
             try:
                 yield stdout, stderr
             finally:
@@ -80,9 +84,12 @@ class Outputs:
             os.close(stdout)
 
     def drain(self, process: Process) -> None:
-        pass
+        """Take in what was written to the logs of a process up to now: it is about to be told of."""
+        for name in _paths(process):
+            if name in self._outputs:
+                self._outputs[name].drain()
 
-    def find(self, name: str | None) -> Output:
+    def find(self, name: str | None) -> Log:
         """Return a log. Raises Refused if there is none of that name."""
         if name is None:
             return self._daemon_log

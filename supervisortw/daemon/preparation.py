@@ -42,6 +42,9 @@ class NoticeBoard(Protocol):
         What was said to the one before is forgotten. Raises SpawnError.
         """
 
+    def adopt(self, name: str, uid: int, heard: Callable[[Notice, int], None]) -> str:
+        """Go on listening to a process that a former daemon has started. Raises SpawnError."""
+
     def close(self, name: str) -> None:
         """Let go of the socket of a process, if it has one."""
 
@@ -100,7 +103,10 @@ class Preparation:
             environment |= self._notify_variables(process, identity)
         listening = tuple((name, self._sockets.descriptor(name)) for name in process.sockets)
         cgroup = self._cgroups.directory_for(process.name) if process.cgroup else None
-        with self._outputs.writers(process) as (stdout, stderr), self._stdin_of(process) as stdin:
+        with (
+            self._outputs.writers(process, _uid(identity)) as (stdout, stderr),
+            self._stdin_of(process) as stdin,
+        ):
             yield self._request(
                 process,
                 process.command,
@@ -114,12 +120,23 @@ class Preparation:
                 death_signal=death_signal(process),
             )
 
+    def go_on(self, process: Process) -> None:
+        """Take over what a process that is there was given by a former daemon."""
+        if process.stdin is Stdin.PIPE and not self._stdin.adopt(process.name):
+            log.warn("{name}: nothing can be written to its standard input", name=process.name)
+        if process.notify:
+            try:
+                identity = self._identities.of(process.user, process.unix_group)
+                self._notices.adopt(process.name, _uid(identity), self._hearing(process.name))
+            except SpawnError as error:
+                log.error("{name}: cannot hear it: {error}", name=process.name, error=error)
+
     @contextmanager
     def stop_command(self, process: Process, pid: int) -> Iterator[SpawnRequest]:
         """Make everything ready for the stop command. Raises SpawnError."""
         identity = self._identities.of(process.user, process.unix_group)
         environment = self._environment_of(process, identity) | {"SUPERVISOR_PID": str(pid)}
-        with self._outputs.writers(process) as (stdout, stderr):
+        with self._outputs.writers(process, _uid(identity)) as (stdout, stderr):
             yield self._request(
                 process,
                 process.stop_command,
@@ -182,13 +199,15 @@ class Preparation:
             )
 
     def _notify_variables(self, process: Process, identity: Identity | None) -> dict[str, str]:
-        uid = identity.uid if identity else os.geteuid()
         name = process.name
-        path = self._notices.open(name, uid, lambda notice, pid: self._heard(name, notice))
+        path = self._notices.open(name, _uid(identity), self._hearing(name))
         variables = {"NOTIFY_SOCKET": path}
         if process.watchdog_seconds > 0:
             variables["WATCHDOG_USEC"] = str(round(process.watchdog_seconds * MICROSECONDS))
         return variables
+
+    def _hearing(self, name: str) -> Callable[[Notice, int], None]:
+        return lambda notice, pid: self._heard(name, notice)
 
     def _stdin_of(self, process: Process) -> AbstractContextManager[int | None]:
         if process.stdin_socket is not None:
@@ -196,6 +215,10 @@ class Preparation:
         if process.stdin is Stdin.PIPE:
             return self._stdin.reader(process.name)
         return nullcontext(None)
+
+
+def _uid(identity: Identity | None) -> int:
+    return os.geteuid() if identity is None else identity.uid
 
 
 def _working_directory() -> str:

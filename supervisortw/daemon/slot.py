@@ -45,6 +45,7 @@ Prepare = Callable[[Process, SpawnId], AbstractContextManager[SpawnRequest]]
 class Means:
     """What slots live by.
 
+    ``go_on(process)`` takes over what a process that is there was given by a former daemon, and
     ``drain(process)`` takes in the output that is there, before the end of a process is told.
     ``birth(pid)`` returns what tells a process from any later one of the same pid, or None.
     ``record(name, memory)`` writes down what a slot remembers.
@@ -58,6 +59,7 @@ class Means:
     admission: Admission
     bus: EventBus
     new_spawn_id: Callable[[str], SpawnId]
+    go_on: Callable[[Process], None]
     drain: Callable[[Process], None]
     birth: Callable[[int], int | None]
     record: Callable[[str, Memory], None]
@@ -357,6 +359,8 @@ class Slot:
     def adopt(self, transport: IProcessTransport | None) -> None:
         """Go on, with the process that there is, if there is one."""
         self._transport = transport
+        if transport is not None:
+            self._means.go_on(self.program)
         memory = self.memory
         if self.is_cut_short:
             if transport is not None:

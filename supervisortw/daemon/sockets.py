@@ -6,58 +6,42 @@ itself accepts nothing.
 
 A child gets the socket itself, not a copy of its state: if one sets it non-blocking, it is so for all.
 It is blocking when it is made, and left alone afterwards.
+
+Sockets are kept beyond the end of the daemon. The one that follows goes on with those that are still
+reached by the address that is wanted, with whoever waits in their queues.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import ipaddress
-import os
-import socket
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import ListeningSocket, TcpAddress, UnixAddress
-from supervisortw.daemon.paths import make_directory
-from supervisortw.daemon.places import owners
+from supervisortw.core.model import ListeningSocket, TcpAddress
+from supervisortw.daemon.opensocket import OpenSocket, forget, open_socket
 from supervisortw.daemon.turns import Turns
-from supervisortw.daemon.unixsocket import (
-    SocketName,
-    born_with,
-    make_way,
-    owner_of,
-    trusted_place,
-)
 from supervisortw.errors import LocalError, SpawnError
-from supervisortw.interfaces import Clock
+from supervisortw.interfaces import Clock, DescriptorStore
 
 log = Logger(namespace="supervisor")
-
-# What may be over in a moment, without anybody's help.
-_PASSING = frozenset(
-    {
-        *(errno.EADDRINUSE, errno.EADDRNOTAVAIL),
-        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN),
-    }
-)
-_TAKEN = "somebody listens there already (lsof or ss tells who)"
-_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 class ProgramSockets:
     """The sockets of a configuration: those that are open, and why the others are not."""
 
-    def __init__(self, sockets: Mapping[str, ListeningSocket], clock: Clock) -> None:
+    def __init__(
+        self, sockets: Mapping[str, ListeningSocket], clock: Clock, store: DescriptorStore
+    ) -> None:
+        self._clock = clock
+        self._store = store
         self._turns = Turns(clock)
         self._wanted = dict(sockets)
-        self._open: dict[str, _Open] = {}
-        self._leaving: list[_Open] = []
+        self._open: dict[str, OpenSocket] = {}
+        self._leaving: list[OpenSocket] = []
         self._troubles: dict[str, str] = {}
 
     def open_all(self) -> list[str]:
@@ -78,7 +62,7 @@ class ProgramSockets:
         if found is not None and found.is_there():
             return found.listening.fileno()
         if found is not None:
-            self._open.pop(name).close()
+            self._close(self._open.pop(name))
         return self._open_one(self._wanted[name]).listening.fileno()
 
     def apply(self, new: Mapping[str, ListeningSocket]) -> Deferred[list[str]]:
@@ -95,12 +79,30 @@ class ProgramSockets:
         self._leaving += before.values()
         acts: list[Callable[[], None]] = [partial(self._change, name) for name in self._open]
         acts += [self._close_one] * len(before)  # first, since others may want their addresses
-        acts += [partial(self._try, name) for name in new]
         for act in acts:
             self._turns.take(act)
         done: Deferred[list[str]] = Deferred()
-        self._turns.take(lambda: done.callback(self.notes()))
+
+        def open_others() -> None:
+            for name in new:
+                self._turns.take(partial(self._try, name))
+            self._turns.take(lambda: done.callback(self.notes()))
+
+        def open_later() -> None:
+            self._clock.callLater(LIMITS.release_seconds, open_others)
+
+        if self._is_port_of(before.values()):  # the store closes its copy in its own time
+            self._turns.take(open_later)
+        else:
+            open_others()
         return done
+
+    def _is_port_of(self, leaving: Iterable[OpenSocket]) -> bool:
+        """True if a socket that is not open yet wants the port of one of ``leaving``."""
+        wanted = (each for name, each in self._wanted.items() if name not in self._open)
+        ports = {each.address.port for each in wanted if isinstance(each.address, TcpAddress)}
+        addresses = (each.wanted.address for each in leaving)
+        return any(isinstance(each, TcpAddress) and each.port in ports for each in addresses)
 
     def notes(self) -> list[str]:
         """Return what an operator should know: sockets that are not as they should be, and warnings."""
@@ -116,16 +118,16 @@ class ProgramSockets:
 
     def close(self) -> None:
         """Close every socket, and remove those names from the file system that are still ours."""
-        for each in (*self._open.values(), *self._leaving):
-            each.close()
+        self._leaving += self._open.values()
         self._wanted, self._open, self._troubles = {}, {}, {}
-        self._leaving.clear()
+        while self._leaving:
+            self._close_one()
 
     def _try(self, name: str) -> None:
         with contextlib.suppress(SpawnError):  # it is among the troubles
             self.descriptor(name)
 
-    def _open_one(self, wanted: ListeningSocket) -> _Open:
+    def _open_one(self, wanted: ListeningSocket) -> OpenSocket:
         name = wanted.name
         try:
             if len(self._open) >= LIMITS.program_sockets:
@@ -133,18 +135,26 @@ class ProgramSockets:
                     f"{LIMITS.program_sockets} sockets are open already, and more there cannot be"
                 )
                 raise SpawnError(reason, permanent=True)
-            opened = _open(wanted)
+            opened = open_socket(wanted, self._store)
         except SpawnError as error:
             self._tell(name, f"socket {name}: {error}")
             raise SpawnError(f"socket {name}: {error}", permanent=error.permanent) from None
+        opened.keep(name, self._store)
         self._open[name] = opened
         self._troubles.pop(name, None)
-        log.info("socket {name}: listening on {address}", name=name, address=wanted.address)
+        how = "still listening" if opened.is_old else "listening"
+        log.info("socket {name}: {how} on {address}", name=name, how=how, address=wanted.address)
         return opened
 
     def _change(self, name: str) -> None:
         found = self._open.get(name)
-        if found is None or not found.is_there():  # closed meanwhile, or to be made anew
+        if found is None:  # closed meanwhile
+            return
+        if found.kept_as != name:
+            before = found.kept_as
+            found.keep(name, self._store)
+            self._forget(before)
+        if not found.is_there():  # to be made anew
             return
         try:
             found.change(self._wanted[name])
@@ -153,125 +163,18 @@ class ProgramSockets:
 
     def _close_one(self) -> None:
         if self._leaving:
-            self._leaving.pop().close()
+            self._close(self._leaving.pop())
+
+    def _close(self, closing: OpenSocket) -> None:
+        self._forget(closing.kept_as)
+        closing.close()
+
+    def _forget(self, name: str) -> None:
+        """Let the store keep no socket ``name``, unless there is another one of that name by now."""
+        if name not in self._open:
+            forget(name, self._store)
 
     def _tell(self, name: str, trouble: str) -> None:
         if self._troubles.get(name) != trouble:  # each try to start a program comes here
             log.error("{trouble}", trouble=trouble)
         self._troubles[name] = trouble
-
-
-@dataclass(slots=True)
-class _Open:
-    """An open socket, and as what. ``file`` is its name in the file system, if it has one."""
-
-    wanted: ListeningSocket
-    listening: socket.socket
-    file: SocketName | None = None
-    warnings: tuple[str, ...] = ()
-
-    def is_there(self) -> bool:
-        """True if somebody can still reach it by its address."""
-        return self.file is None or self.file.is_there()
-
-    def change(self, wanted: ListeningSocket) -> None:
-        """Be as ``wanted``, which has the same address; its queue is kept. Raises LocalError."""
-        before = self.wanted
-        if before.backlog != wanted.backlog:
-            self.listening.listen(wanted.backlog)
-        if self.file and (before.mode, before.owner) != (wanted.mode, wanted.owner):
-            ourselves = os.geteuid(), os.getegid()
-            self.file.change(wanted.mode, owner_of("owner", wanted.owner) or ourselves)
-        self.wanted = wanted
-
-    def close(self) -> None:
-        """Close it, and remove its name if it is still ours."""
-        if self.file is not None:
-            self.file.remove()
-        self.listening.close()
-
-
-def _open(wanted: ListeningSocket) -> _Open:
-    """Bind and listen. Raises SpawnError."""
-    address = wanted.address
-    try:
-        if isinstance(address, UnixAddress):
-            return _open_unix(wanted, address.path)
-        return _Open(wanted, _open_tcp(address, wanted.backlog))
-    except SpawnError:
-        raise
-    except LocalError as error:
-        why = error.__cause__
-        passes = isinstance(why, OSError) and why.errno in _PASSING
-        raise SpawnError(f"cannot listen on {address}: {error}", permanent=not passes) from None
-    except OSError as error:
-        reason = _in_words(error, address)
-        passes = error.errno in _PASSING
-        raise SpawnError(f"cannot listen on {address}: {reason}", permanent=not passes) from None
-
-
-def _open_unix(wanted: ListeningSocket, path: str) -> _Open:
-    owner = owner_of("owner", wanted.owner)
-    directory = os.path.dirname(path)
-    if not os.path.isdir(directory):  # those below /run have to be made after each boot
-        make_directory(directory, 0o755, owners=owners())
-    with trusted_place(path) as warnings:
-        make_way(path, owner, lambda _: _somebody_is_there(path))
-        listening = socket.socket(socket.AF_UNIX)
-        with contextlib.ExitStack() as undo:
-            undo.callback(listening.close)
-            with born_with(wanted.mode):
-                listening.bind(path)
-            file = SocketName(path)
-            undo.callback(file.remove)
-            if owner is not None:
-                file.change(wanted.mode, owner)
-            listening.listen(wanted.backlog)  # nobody can connect before
-            undo.pop_all()
-    return _Open(wanted, listening, file, warnings)
-
-
-def _open_tcp(address: TcpAddress, backlog: int) -> socket.socket:
-    if not address.host:
-        try:
-            return _bound(socket.AF_INET6, "::", address.port, backlog, with_ipv4=True)
-        except OSError as error:
-            if error.errno not in _NO_IPV6:
-                raise
-        return _bound(socket.AF_INET, "0.0.0.0", address.port, backlog)  # noqa: S104  # as it says
-    host = "127.0.0.1" if address.host == "localhost" else address.host
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:  # to look a name up can take long, and give anything
-        raise LocalError("give the address of the interface, not a name") from None
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-    return _bound(family, host, address.port, backlog)
-
-
-def _bound(
-    family: int, host: str, port: int, backlog: int, *, with_ipv4: bool = False
-) -> socket.socket:
-    listening = socket.socket(family)
-    with contextlib.ExitStack() as undo:
-        undo.callback(listening.close)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not with_ipv4)
-        listening.bind((host, port))
-        listening.listen(backlog)
-        undo.pop_all()
-    return listening
-
-
-def _somebody_is_there(path: str) -> SpawnError:
-    return SpawnError(f"cannot listen on {path}: {_TAKEN}", permanent=False)
-
-
-def _in_words(error: OSError, address: UnixAddress | TcpAddress) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return _TAKEN
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "no interface of this machine has this address"
-    if error.errno == errno.EACCES and isinstance(address, TcpAddress) and address.port < 1024:
-        return "only root can listen on ports below 1024"
-    return (error.strerror or str(error)).lower()

@@ -12,13 +12,19 @@ from zope.interface import implementer
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.errors import Refused, SpawnError
+from supervisortw.interfaces import DescriptorStore
 
 
 class StdinPipes:
-    """The writing ends, by the name of the process that reads; each process gets a pipe of its own."""
+    """The writing ends, by the name of the process that reads; each process gets a pipe of its own.
 
-    def __init__(self, reactor: IReactorFDSet) -> None:
+    They are kept beyond the end of the daemon: a process reads on, and not the end of its input. What was
+    written and the pipe had no room for is in the daemon's memory only, and is lost with it.
+    """
+
+    def __init__(self, reactor: IReactorFDSet, store: DescriptorStore) -> None:
         self._reactor = reactor
+        self._store = store
         self._pipes: dict[str, _Writer] = {}
 
     @contextlib.contextmanager
@@ -30,11 +36,20 @@ class StdinPipes:
         except OSError as error:
             raise SpawnError(f"no pipe for stdin: {error.strerror}", permanent=False) from None
         os.set_blocking(write_end, False)
+        self._store.keep(_kept(name), write_end)
         self._pipes[name] = _Writer(write_end, self._reactor)
         try:
             yield read_end
         finally:
             os.close(read_end)
+
+    def adopt(self, name: str) -> bool:
+        """Go on writing to the process of the daemon before this one; False if it left no pipe behind."""
+        end = self._store.take(_kept(name))
+        if end is None:
+            return False
+        self._pipes[name] = _Writer(end, self._reactor)
+        return True
 
     def write(self, name: str, data: bytes) -> None:
         """Have ``data`` read by the process. Raises Refused if it does not read, or too slowly."""
@@ -47,7 +62,12 @@ class StdinPipes:
         """Let the process read the end of its input."""
         pipe = self._pipes.pop(name, None)
         if pipe is not None:
+            self._store.drop(_kept(name))
             pipe.close()
+
+
+def _kept(name: str) -> str:
+    return f"stdin/{name}"
 
 
 @implementer(IWriteDescriptor)

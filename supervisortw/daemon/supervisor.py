@@ -79,6 +79,7 @@ class Supervisor:
             admission=self._admission,
             bus=around.bus,
             new_spawn_id=self._new_spawn_id,
+            go_on=self._preparation.go_on,
             drain=self.outputs.drain,
             birth=around.birth,
             record=around.journal.process,

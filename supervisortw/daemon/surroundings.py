@@ -14,7 +14,7 @@ from supervisortw.core.plan import Layout
 from supervisortw.daemon.adoption import Adoption
 from supervisortw.daemon.events import EventBus
 from supervisortw.daemon.journal import Journal
-from supervisortw.daemon.output import Output
+from supervisortw.daemon.output import Log
 from supervisortw.daemon.outputs import OutputFor
 from supervisortw.daemon.preparation import ControlGroups, ListeningSockets, NoticeBoard
 from supervisortw.daemon.remembered import Remembered
@@ -43,7 +43,7 @@ class Surroundings:
     bus: EventBus
     environment: Mapping[str, str]
     output_for: OutputFor
-    daemon_log: Output
+    daemon_log: Log
     stdin: StdinPipes
     sockets: ListeningSockets
     notices: NoticeBoard

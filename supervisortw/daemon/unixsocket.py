@@ -25,11 +25,14 @@ _LARGEST = 2**32 - 2  # the next number would mean "leave it as it is"
 
 
 class SocketName:
-    """A name that was just bound, and which socket it is the name of."""
+    """A name that was just bound, and which socket it is the name of.
 
-    def __init__(self, path: str) -> None:
+    Of one that was bound earlier ``held`` tells which; it is what `held` had returned then.
+    """
+
+    def __init__(self, path: str, held: int | None = None) -> None:
         self.path = path
-        self._identity = _identity(os.lstat(path))
+        self._identity = _identity(os.lstat(path) if held is None else os.fstat(held))
 
     def is_there(self) -> bool:
         """True if the name is still that of our socket."""
@@ -43,6 +46,25 @@ class SocketName:
         if self.is_there():
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)
+
+    def held(self) -> int | None:
+        """Return a descriptor of our socket's file, to be closed by the caller.
+
+        None if the name is somebody else's by now, or if this system has no such descriptors.
+        """
+        if not hasattr(os, "O_PATH"):
+            return None
+        try:
+            held = self._hold()
+        except OSError:
+            return None
+        if _identity(os.fstat(held)) == self._identity:
+            return held
+        os.close(held)
+        return None
+
+    def _hold(self) -> int:
+        return os.open(self.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def change(self, mode: int, owner: Owner) -> None:
         """Change the mode and the owner of our socket, and of nothing else. Raises LocalError.
@@ -66,13 +88,21 @@ class SocketName:
         if not hasattr(os, "O_PATH"):
             yield self.path, False
             return
-        held = os.open(self.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        held = self._hold()
         try:
             if _identity(os.fstat(held)) != self._identity:
                 raise LocalError(f"{self.path} was replaced by somebody")
             yield f"/proc/self/fd/{held}", True
         finally:
             os.close(held)
+
+
+def is_socket(path: str) -> bool:
+    """True if ``path`` names a socket, and not a link to one."""
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

@@ -49,6 +49,7 @@ class Bench:
         bus.subscribe(self.listener)
         self.chance = 0.5
         self.recorded: list[dict[str, object]] = []
+        self.gone_on: list[str] = []
         self.drained: list[str] = []
         means = Means(
             clock=self.clock,
@@ -57,6 +58,7 @@ class Bench:
             prepare=self._prepare,
             bus=bus,
             new_spawn_id=self._new_spawn_id,
+            go_on=lambda process: self.gone_on.append(process.name),
             drain=lambda process: self.drained.append(process.name),
             birth=lambda pid: pid * 10,
             record=lambda name, memory: self.recorded.append(memory.to_plain()),

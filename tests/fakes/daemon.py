@@ -145,8 +145,8 @@ class FakeDaemon:
         if self.crowded:
             raise SpawnError("too many open files", permanent=False)
 
-    def _output_for(self, process: Process, path: str) -> FakeOutput:
-        output = FakeOutput(f"{process.name} in {path}")
+    def _output_for(self, process: Process, name: str, path: str) -> FakeOutput:
+        output = FakeOutput(f"{name} in {path}")
         self.outputs.setdefault(process.name, []).append(output)
         return output
 

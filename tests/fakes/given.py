@@ -14,11 +14,16 @@ class FakeStdin:
 
     def __init__(self) -> None:
         self.written: dict[str, bytes] = {}
+        self.not_kept: set[str] = set()
 
     @contextmanager
     def reader(self, name: str) -> Iterator[int]:
         self.written[name] = b""
         yield 77
+
+    def adopt(self, name: str) -> bool:
+        self.written[name] = b""
+        return name not in self.not_kept
 
     def write(self, name: str, data: bytes) -> None:
         if name not in self.written:
@@ -52,6 +57,9 @@ class FakeNotices:
         self.heard[name] = heard
         self.uids[name] = uid
         return f"/run/notify/{name}"
+
+    def adopt(self, name: str, uid: int, heard: Callable[[Notice, int], None]) -> str:
+        return self.open(name, uid, heard)
 
     def close(self, name: str) -> None:
         self.heard.pop(name, None)

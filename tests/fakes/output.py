@@ -19,6 +19,8 @@ class FakeOutput:
         self.data = data
         self.closed = False
         self.reopened = 0
+        self.drained = 0
+        self.owners: list[int] = []
         self.writers: list[int] = []
         self.not_writable = ""
         self.not_kept = ""
@@ -31,13 +33,18 @@ class FakeOutput:
         self.data += data
         self._tell()
 
-    def writer(self) -> int:
+    def writer(self, owner: int) -> int:
         assert not self.closed
+        self.owners.append(owner)
         if self.not_writable:
             raise SpawnError(f"log not writable: {self.not_writable}", permanent=True)
         descriptor = os.open(os.devnull, os.O_WRONLY)
         self.writers.append(descriptor)
         return descriptor
+
+    def drain(self) -> None:
+        assert not self.closed
+        self.drained += 1
 
     def tail(self, lines: int) -> LogPiece:
         self._look()

@@ -183,3 +183,18 @@ def test_a_daemon_for_an_unknown_user_is_not_started(daemon: Daemon) -> None:
     assert done.returncode == 1
     assert done.stderr == "supervisord: no such user: no-such-user (key user)\n"
     assert not daemon.state.exists()
+
+
+def test_it_can_open_its_streams_by_their_names(daemon: Daemon, ordinary: Account) -> None:
+    script = "echo out > /dev/stdout; echo err > /dev/stderr; exec sleep 1000"
+    daemon.write(f"""
+        <program speaker>
+          command /bin/sh -c '{script}'
+          user {ordinary.name}
+          stderr-logfile {daemon.place}/speaker.err
+        </program>
+        """)
+    daemon.start()
+    daemon.wait_for_output("speaker", "out\n")
+    errors = daemon.place / "speaker.err"
+    wait_until(lambda: errors.read_text() == "err\n", errors.read_text)

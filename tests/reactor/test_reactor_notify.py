@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 
 from supervisortw.core.notify import Notice
 from supervisortw.daemon.notify import NotifySockets
+from supervisortw.daemon.store import NoStore
 
 # Sends the lines of its input, each as a datagram, and ends.
 SENDER = """
@@ -32,7 +33,7 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
 @pytest.fixture
 def sockets() -> Iterator[NotifySockets]:
     place = os.path.realpath(tempfile.mkdtemp(prefix="sv-", dir="/tmp"))
-    sockets = NotifySockets(lambda: f"{place}/notify", reactor)
+    sockets = NotifySockets(lambda: f"{place}/notify", reactor, NoStore())
     yield sockets
     sockets.close_all()
     os.rmdir(place)

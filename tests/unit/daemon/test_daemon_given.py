@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from signal import SIGTERM
 
 import pytest
@@ -129,6 +130,36 @@ def test_a_log_of_its_own_for_errors() -> None:
     assert daemon.supervisor.outputs.find("web/stderr") is daemon.outputs["web"][1]
     [cleared] = Asked(daemon.supervisor.clear(["web"])).answer
     assert cleared.result is Result.CLEARED
+
+
+def test_logs_have_the_names_that_their_pipes_are_kept_by() -> None:
+    daemon = booted(stderr_logfile="/var/log/web.err")
+    assert [each.name for each in daemon.outputs["web"]] == [
+        "web in /var/log/web.log",
+        "web/stderr in /var/log/web.err",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("user", "owner"),
+    [
+        pytest.param(None, os.geteuid(), id="ours"),
+        pytest.param("65534", 65534, id="another", marks=pytest.mark.needs_root),
+    ],
+)
+def test_the_user_of_the_program_owns_the_pipes(user: str | None, owner: int) -> None:
+    daemon = booted(user=user, stderr_logfile="/var/log/web.err")
+    assert [each.owners for each in daemon.outputs["web"]] == [[owner], [owner]]
+
+
+def test_what_a_process_has_written_is_taken_in_from_all_of_its_logs() -> None:
+    daemon = booted(stderr_logfile="/var/log/web.err")
+    record = daemon.supervisor.roster["web"].program
+    daemon.supervisor.outputs.drain(record)
+    assert [each.drained for each in daemon.outputs["web"]] == [1, 1]
+    daemon.supervisor.outputs.remove(record)
+    daemon.supervisor.outputs.drain(record)
+    assert [each.drained for each in daemon.outputs["web"]] == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.readers import FakeReaders
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import Logger, LogLevel, LogPublisher
@@ -225,7 +224,7 @@ def test_a_full_disk_under_the_log_itself_is_told_once_it_has_room(
 ) -> None:
     path = tmp_path / "supervisord.log"
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-    file = LogFile("/dev/full", lambda: os.open("/dev/full", os.O_RDWR), FakeReaders())
+    file = LogFile("/dev/full", lambda: os.open("/dev/full", os.O_RDWR))
     file.open()
     book = LogBook(file, "info", echo=False)
     written = 0

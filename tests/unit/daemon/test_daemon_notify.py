@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from fakes.logged import log_lines
 from fakes.readers import FakeReaders
+from fakes.store import FakeStore
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import LogLevel
@@ -38,9 +39,20 @@ class Bench:
     def __init__(self, place: Path) -> None:
         self.place = place / "n"
         self.readers = FakeReaders()
-        self.sockets = NotifySockets(lambda: str(self.place), self.readers)
+        self.store = FakeStore()
+        self.sockets = NotifySockets(lambda: str(self.place), self.readers, self.store)
         self.heard: list[Notice] = []
         self.pids: list[int] = []
+
+    def next_daemon(self) -> None:
+        """Let the daemon die without a word, and another one follow it."""
+        for reader in self.readers.removeAll():
+            reader._socket.close()
+        self.store.next_daemon()
+        self.sockets = NotifySockets(lambda: str(self.place), self.readers, self.store)
+
+    def adopt(self, name: str = "web", uid: int = US) -> str:
+        return self.sockets.adopt(name, uid, self.hear)
 
     def open(self, name: str = "web", uid: int = US) -> str:
         return self.sockets.open(name, uid, self.hear)
@@ -60,6 +72,7 @@ def bench() -> Iterator[Bench]:
     yield bench
     bench.sockets.close_all()
     assert bench.readers.readers == []
+    bench.store.close()
     shutil.rmtree(place)
 
 
@@ -124,7 +137,7 @@ class TestTheSocket:
 
     def test_it_has_the_same_path_in_a_later_daemon(self, bench: Bench) -> None:
         path = bench.open()
-        later = NotifySockets(lambda: str(bench.place), bench.readers)
+        later = NotifySockets(lambda: str(bench.place), bench.readers, bench.store)
         assert later.open("web", US, bench.hear) == path
         send(path, b"READY=1")
         bench.readers.read()
@@ -263,6 +276,106 @@ class TestDescriptors:
         assert open_descriptors() == before
 
 
+class TestAnotherDaemon:
+    """Follows one that has died under its programs."""
+
+    def test_what_was_sent_meanwhile_is_heard(self, bench: Bench) -> None:
+        path = bench.open()
+        bench.next_daemon()
+        send(path, b"READY=1")
+        assert bench.adopt() == path
+        send(path, b"WATCHDOG=1")
+        bench.readers.read()
+        assert bench.heard == [Notice(ready=True), Notice(ping=True)]
+        assert bench.pids == [os.getpid() if os.path.isdir("/proc/self") else 0] * 2
+
+    def test_who_is_connected_stays_so(self, bench: Bench) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as process:
+            process.connect(bench.open())
+            for _ in range(2):
+                bench.next_daemon()
+                bench.adopt()
+                process.send(b"WATCHDOG=1")
+                bench.readers.read()
+        assert bench.heard == [Notice(ping=True)] * 2
+
+    def test_the_rest_is_removed_when_the_first_one_is_opened(self, bench: Bench) -> None:
+        paths = {name: bench.open(name) for name in ("web", "api", "dead")}
+        bench.next_daemon()
+        bench.adopt("web")
+        bench.adopt("api")
+        assert len(bench.names()) == 3
+        new = bench.open("new")
+        assert bench.names() == sorted(
+            os.path.basename(path) for path in (paths["web"], paths["api"], new)
+        )
+        send(paths["web"], b"READY=1")
+        bench.readers.read()
+        assert bench.heard == [Notice(ready=True)]
+
+    def test_the_next_process_is_not_heard_for_the_adopted_one(self, bench: Bench) -> None:
+        path = bench.open()
+        bench.next_daemon()
+        bench.adopt()
+        send(path, b"READY=1")
+        assert bench.open() == path
+        bench.readers.read()
+        assert bench.heard == []
+        assert len(bench.readers.readers) == 1
+
+    @pytest.mark.parametrize("missing", ["kept", "file", "directory"])
+    def test_what_is_missing_is_made_anew(self, bench: Bench, missing: str) -> None:
+        path, other = bench.open(), bench.open("api")
+        bench.next_daemon()
+        if missing == "kept":
+            bench.store.drop("notify/web")
+        elif missing == "file":
+            os.unlink(path)
+        else:
+            shutil.rmtree(bench.place)
+        before = open_descriptors()
+        assert bench.adopt() == path
+        assert open_descriptors() == before + (2 if missing == "kept" else 1)
+        send(path, b"READY=1")
+        bench.readers.read()
+        assert bench.heard == [Notice(ready=True)]
+        assert os.path.exists(other) is (missing != "directory"), "it may be adopted next"
+
+    def test_one_that_cannot_be_made_anew(self, bench: Bench) -> None:
+        path = bench.open()
+        bench.next_daemon()
+        os.unlink(path)
+        os.mkdir(path)
+        with pytest.raises(SpawnError, match="no socket for notify"):
+            bench.adopt()
+        assert bench.readers.readers == []
+
+    def test_each_is_kept_as_long_as_it_is_open(self, bench: Bench) -> None:
+        bench.open("web")
+        bench.open("web:web_1")
+        assert set(bench.store.kept) == {"notify/web", "notify/web:web_1"}
+        bench.sockets.close("web")
+        assert set(bench.store.kept) == {"notify/web:web_1"}
+        bench.next_daemon()
+        bench.adopt("web:web_1")
+        bench.sockets.close_all()
+        assert bench.store.kept == {}
+        assert not bench.place.exists()
+
+    @pytest.mark.needs_root
+    @pytest.mark.needs_linux
+    def test_a_stranger_is_ignored_by_it_too(self, bench: Bench) -> None:
+        path = bench.open(uid=STRANGER)
+        bench.next_daemon()
+        bench.adopt(uid=STRANGER)
+        send_as(path, b"READY=1", OTHER)
+        send_as(path, b"WATCHDOG=1", STRANGER)
+        with log_lines(LogLevel.warn) as lines:
+            bench.readers.read()
+        assert bench.heard == [Notice(ping=True)]
+        assert len(lines) == 1
+
+
 @pytest.mark.needs_root
 @pytest.mark.needs_linux
 class TestSenders:
@@ -363,7 +476,7 @@ class TestRefusals:
         longest = bench.open()
         assert len(longest) == LIMITS.socket_path_bytes
         bench.sockets.close_all()
-        bench.sockets = NotifySockets(lambda: f"{bench.place}x", bench.readers)
+        bench.sockets = NotifySockets(lambda: f"{bench.place}x", bench.readers, bench.store)
         error = self.refused(bench)
         assert "has 108 bytes, and at most 107 are possible" in str(error)
         assert "state-directory" in str(error)
@@ -458,7 +571,7 @@ class TestDirectory:
             asked.append(str(bench.place))
             return asked[0]
 
-        sockets = NotifySockets(place, bench.readers)
+        sockets = NotifySockets(place, bench.readers, bench.store)
         assert asked == []
         sockets.open("web", US, bench.hear)
         sockets.open("api", US, bench.hear)

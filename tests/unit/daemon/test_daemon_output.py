@@ -6,23 +6,35 @@ import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 from fakes.logged import log_lines
 from fakes.readers import FakeReaders
+from fakes.store import FakeStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.error import ConnectionDone
 from twisted.logger import LogLevel
-from twisted.python.failure import Failure
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import DISCARD
-from supervisortw.daemon.output import LogFile, PassedOn, output_for
+from supervisortw.daemon.logpipe import LogPipe, LogPipes, Write
+from supervisortw.daemon.output import LogFile, PassedOn, ProgramLog, output_for
+from supervisortw.daemon.store import NoStore
 from supervisortw.errors import LocalError, Refused, SpawnError
+from supervisortw.interfaces import DescriptorStore
 
 FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT
+US = os.geteuid()
+
+
+def new_pipes(
+    readers: FakeReaders | None = None, store: DescriptorStore | None = None
+) -> Callable[[Write], LogPipe]:
+    """Return what makes the pipe of a log."""
+    return partial(LogPipes(readers or FakeReaders(), store or NoStore()).pipe, "web")
 
 
 def is_open(descriptor: int) -> bool:
@@ -42,7 +54,11 @@ class Log:
         self.opened: list[int] = []
         self.not_opened = ""
         self.flags = FLAGS
-        self.file = LogFile(str(path), self.open, self.readers)
+        self.store = FakeStore()
+        self.file = self.make()
+
+    def make(self) -> ProgramLog:
+        return ProgramLog(str(self.path), self.open, new_pipes(self.readers, self.store))
 
     def open(self, path: Path | None = None) -> int:
         if self.not_opened:
@@ -52,7 +68,7 @@ class Log:
 
     def write(self, data: bytes) -> None:
         """Let a process write, and end."""
-        writer = self.file.writer()
+        writer = self.file.writer(US)
         os.write(writer, data)
         os.close(writer)
         self.readers.read()
@@ -68,12 +84,13 @@ def log(tmp_path: Path) -> Iterator[Log]:
     yield log
     log.file.close()
     assert log.readers.readers == []
+    assert log.store.kept == {}
     assert not any(map(is_open, log.opened)), "a descriptor is left"
 
 
 class TestWriting:
     def test_what_processes_write_is_appended_as_it_comes(self, log: Log) -> None:
-        one, two = log.file.writer(), log.file.writer()
+        one, two = log.file.writer(US), log.file.writer(US)
         os.write(one, b"one\n")
         log.readers.read()
         assert log.text == b"one\n"
@@ -85,52 +102,40 @@ class TestWriting:
         log.readers.read()
         assert log.text == b"one\ntwo\nthree\n"
 
-    def test_the_file_stays_open_over_restarts_and_the_pipes_do_not(self, log: Log) -> None:
+    def test_the_file_and_the_pipe_stay_open_over_restarts(self, log: Log) -> None:
         for _ in range(3):
             log.write(b"x")
+            assert len(log.readers.readers) == 1
         assert len(log.opened) == 1
         assert is_open(log.opened[0])
-        assert log.readers.readers == []
 
     def test_it_is_opened_only_when_somebody_writes(self, log: Log) -> None:
         assert log.opened == []
         assert not log.path.exists()
 
-    def test_a_pipe_ends_when_all_who_hold_it_have_closed_it(self, log: Log) -> None:
-        writer = log.file.writer()
+    def test_who_outlives_the_process_goes_on_writing(self, log: Log) -> None:
+        writer = log.file.writer(US)
         grandchild = os.dup(writer)
         os.close(writer)
         log.readers.read()
         os.write(grandchild, b"still here\n")
-        log.readers.read()
-        assert log.text == b"still here\n"
         os.close(grandchild)
         log.readers.read()
-        assert log.readers.readers == []
+        assert log.text == b"still here\n"
 
-    def test_a_lost_pipe_is_closed(self, log: Log) -> None:
-        writer = log.file.writer()
-        [pipe] = log.readers.readers
-        number = pipe.fileno()
-        pipe.connectionLost(Failure(ConnectionDone()))
-        assert log.readers.readers == []
-        assert not is_open(number)
+    def test_what_was_written_up_to_now_is_taken_in(self, log: Log) -> None:
+        writer = log.file.writer(US)
+        os.write(writer, b"last words\n")
         os.close(writer)
+        log.file.drain()
+        assert log.text == b"last words\n"
 
-    def test_nothing_to_read_is_no_end(self, log: Log) -> None:
-        writer = log.file.writer()
-        [pipe] = log.readers.readers
-        pipe.doRead()
-        assert log.readers.readers == [pipe]
+    def test_what_was_written_before_it_is_closed_is_taken_in(self, log: Log) -> None:
+        writer = log.file.writer(US)
+        os.write(writer, b"last words\n")
         os.close(writer)
-        log.readers.read()
-
-    def test_its_end_of_the_pipe_is_not_inherited(self, log: Log) -> None:
-        writer = log.file.writer()
-        [pipe] = log.readers.readers
-        assert not os.get_inheritable(pipe.fileno())
-        assert not os.get_inheritable(writer)
-        os.close(writer)
+        log.file.close()
+        assert log.text == b"last words\n"
 
     def test_a_short_write_is_gone_on_with(self, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
         log.file.open()
@@ -142,7 +147,7 @@ class TestWriting:
     def test_no_file_means_no_process(self, log: Log) -> None:
         log.not_opened = "/var/log/web.log: no permission"
         with pytest.raises(SpawnError, match="log not writable: /var/log/web") as caught:
-            log.file.writer()
+            log.file.writer(US)
         assert caught.value.permanent
         assert log.readers.readers == []
 
@@ -151,7 +156,7 @@ class TestWriting:
             raise LocalError("cannot reach directory /") from OSError(errno.EMFILE, "too many")
 
         with pytest.raises(SpawnError, match="log not writable: cannot reach") as caught:
-            LogFile("/log", open_file, FakeReaders()).writer()
+            ProgramLog("/log", open_file, new_pipes()).writer(US)
         assert not caught.value.permanent
 
     def test_no_pipe_is_a_shortage_that_passes(
@@ -162,7 +167,7 @@ class TestWriting:
 
         monkeypatch.setattr(os, "pipe", pipe)
         with pytest.raises(SpawnError, match="Too many open files") as caught:
-            log.file.writer()
+            log.file.writer(US)
         assert not caught.value.permanent
 
 
@@ -206,6 +211,72 @@ class TestTrouble:
             "output is lost",
             f"writing to {log.path} again; 4 bytes were lost",
         ] * 2
+
+
+@pytest.mark.needs_linux
+class TestLeftBehind:
+    """By a daemon that is dead, with what was written meanwhile."""
+
+    @pytest.fixture
+    def written(self, log: Log) -> Log:
+        with open_pipe() as (reader, writer):
+            os.write(writer, b"meanwhile\n")
+            log.store.keep("output/web", reader)
+        log.store.next_daemon()
+        log.file = log.make()
+        return log
+
+    def test_it_is_appended_as_soon_as_the_reactor_runs(self, written: Log) -> None:
+        written.path.write_bytes(b"before\n")
+        assert written.opened == []
+        written.readers.read()
+        assert written.text == b"before\nmeanwhile\n"
+
+    def test_the_next_process_goes_on_behind_it(self, written: Log) -> None:
+        written.write(b"after\n")
+        assert written.text == b"meanwhile\nafter\n"
+
+    def test_it_is_lost_if_the_file_cannot_be_opened_which_is_tried_once(
+        self, written: Log, tmp_path: Path
+    ) -> None:
+        tried: list[Path | None] = []
+        written.not_opened = "no permission"
+
+        def count() -> int:
+            tried.append(None)
+            return written.open()
+
+        written.file._open_file = count
+        with log_lines(LogLevel.warn) as lines:
+            written.readers.read()
+            [pipe] = written.readers.readers
+            for _ in range(2):
+                written.store.next_daemon()
+                number = written.store.take("output/web")
+                assert number is not None
+                writer = os.open(f"/proc/self/fd/{number}", os.O_WRONLY)
+                os.write(writer, b"more\n")
+                os.close(writer)
+                os.close(number)
+                pipe.doRead()
+        assert lines == [f"output is lost: {tmp_path}/web.log: no permission"]
+        assert len(tried) == 1
+        written.not_opened = ""
+        written.file.reopen()
+        with log_lines(LogLevel.warn) as lines:
+            written.write(b"after\n")
+        assert lines == [f"writing to {tmp_path}/web.log again; 20 bytes were lost"]
+        assert written.text == b"after\n"
+
+
+@contextmanager
+def open_pipe() -> Iterator[tuple[int, int]]:
+    """Give both ends of a pipe as a daemon makes one on Linux: the reading end is open for both."""
+    ends = os.pipe()
+    both = os.open(f"/proc/self/fd/{ends[0]}", os.O_RDWR | os.O_NONBLOCK)
+    yield both, ends[1]
+    for end in (both, *ends):
+        os.close(end)
 
 
 def tail(log: Log, lines: int) -> bytes:
@@ -280,7 +351,7 @@ def test_tail_gives_the_last_lines_of_anything(text: str, lines: int) -> None:
     with tempfile.TemporaryFile() as file:
         file.write(text.encode())
         file.flush()
-        log = LogFile("log", lambda: os.dup(file.fileno()), FakeReaders())
+        log = LogFile("log", lambda: os.dup(file.fileno()))
         assert log.tail(lines).data == expected.encode()
         log.close()
 
@@ -367,7 +438,7 @@ class TestClearAndReopen:
         assert not is_open(log.opened[0])
 
     def test_a_pipe_of_before_writes_to_the_new_file(self, log: Log) -> None:
-        writer = log.file.writer()
+        writer = log.file.writer(US)
         log.path.rename(f"{log.path}.1")
         log.file.reopen()
         os.write(writer, b"late\n")
@@ -408,7 +479,7 @@ class TestClearAndReopen:
         assert log.file.path == str(log.path)
 
     def test_it_can_be_closed_twice(self, log: Log) -> None:
-        writer = log.file.writer()
+        writer = log.file.writer(US)
         log.file.close()
         log.file.close()
         os.close(writer)
@@ -419,26 +490,26 @@ def refuse(path: str) -> int:
 
 
 def output(logfile: str | None) -> PassedOn:
-    found = output_for(logfile, refuse, FakeReaders())
+    found = output_for(logfile, refuse, new_pipes())
     assert isinstance(found, PassedOn)
     return found
 
 
 class TestPassedOn:
     def test_none_is_thrown_away(self) -> None:
-        writer = output(DISCARD).writer()
+        writer = output(DISCARD).writer(US)
         assert os.path.samestat(os.fstat(writer), os.stat(os.devnull))
         os.close(writer)
 
     @pytest.mark.parametrize(("name", "number"), [("/dev/stdout", 1), ("/dev/stderr", 2)])
     def test_the_daemons_own_streams_are_not_opened_by_path(self, name: str, number: int) -> None:
-        writer = output(name).writer()
+        writer = output(name).writer(US)
         assert writer > 2
         assert os.path.samestat(os.fstat(writer), os.fstat(number))
         os.close(writer)
 
     def test_a_device(self) -> None:
-        writer = output("/dev/null").writer()
+        writer = output("/dev/null").writer(US)
         assert os.get_blocking(writer)
         os.close(writer)
 
@@ -446,7 +517,7 @@ class TestPassedOn:
         fifo = tmp_path / "fifo"
         os.mkfifo(fifo)
         reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-        writer = output(str(fifo)).writer()
+        writer = output(str(fifo)).writer(US)
         os.write(writer, b"hello")
         assert os.read(reader, 10) == b"hello"
         assert os.get_blocking(writer)
@@ -457,21 +528,21 @@ class TestPassedOn:
         fifo = tmp_path / "fifo"
         os.mkfifo(fifo)
         with pytest.raises(SpawnError, match=r"log not writable: .*fifo: ") as caught:
-            output(str(fifo)).writer()
+            output(str(fifo)).writer(US)
         assert caught.value.permanent
 
     def test_a_link_to_a_device_is_not_followed(self, tmp_path: Path) -> None:
         link = tmp_path / "link"
         link.symlink_to("/dev/null")
         with pytest.raises(SpawnError, match=r"log not writable: .*link: "):
-            output(str(link)).writer()
+            output(str(link)).writer(US)
 
     def test_what_cannot_be_opened_means_no_process(self) -> None:
         def fail() -> int:
             raise LocalError("/x: no permission")
 
         with pytest.raises(SpawnError, match="log not writable: /x: no permission"):
-            PassedOn("/x", fail).writer()
+            PassedOn("/x", fail).writer(US)
 
     @pytest.mark.parametrize(
         ("logfile", "where"),
@@ -498,7 +569,7 @@ class TestPassedOn:
         passed_on = output(DISCARD)
         passed_on.reopen()
         passed_on.close()
-        os.close(passed_on.writer())
+        os.close(passed_on.writer(US))
 
 
 def test_everything_else_is_a_regular_file(tmp_path: Path) -> None:
@@ -509,8 +580,8 @@ def test_everything_else_is_a_regular_file(tmp_path: Path) -> None:
         asked.append(path)
         return os.open(path, FLAGS)
 
-    found = output_for(path, open_file, FakeReaders())
-    assert isinstance(found, LogFile)
+    found = output_for(path, open_file, new_pipes())
+    assert isinstance(found, ProgramLog)
     assert found.read(0, 1).size == 0
     assert asked == [path]
     found.close()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from fakes.logged import log_lines
+from fakes.store import FakeStore
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
@@ -57,6 +58,7 @@ class Bench:
         self.place = place
         self.path = place / "s"
         self.clock: Clock = Clock()
+        self.store = FakeStore()
         self.made: list[ProgramSockets] = []
 
     def unix(self, path: Path | None = None, name: str = "app", **keys: Any) -> ListeningSocket:
@@ -65,7 +67,7 @@ class Bench:
 
     def holding(self, *wanted: ListeningSocket) -> ProgramSockets:
         """Return sockets that are not open yet."""
-        made = ProgramSockets(by_name(*wanted), self.clock)
+        made = ProgramSockets(by_name(*wanted), self.clock, self.store)
         self.made.append(made)
         return made
 
@@ -75,9 +77,20 @@ class Bench:
         assert made.open_all() == []
         return made
 
+    def next_daemon(self, *wanted: ListeningSocket) -> ProgramSockets:
+        """Let the daemon die without a word, and return the sockets of the one that follows it."""
+        for each in self.made.pop()._open.values():
+            each.listening.close()
+        self.store.next_daemon()
+        return self.open(*wanted)
+
+    def kept(self) -> set[str]:
+        """Return the names of the sockets that are kept."""
+        return {name for name in self.store.kept if not name.endswith("/file")}
+
     def apply(self, held: ProgramSockets, *wanted: ListeningSocket) -> list[str]:
         done = held.apply(by_name(*wanted))
-        self.clock.advance(0)
+        self.clock.pump([0, LIMITS.release_seconds])
         answers: list[list[str]] = []
         done.addCallback(answers.append)
         [notes] = answers
@@ -96,6 +109,7 @@ def bench() -> Iterator[Bench]:
     yield bench
     for held in bench.made:
         held.close()
+    assert bench.store.kept == {}
     shutil.rmtree(place)
 
 
@@ -157,7 +171,7 @@ class TestUnix:
                 born.append(mode(bench.path))
                 super().listen(*backlog)
 
-        monkeypatch.setattr(sockets.socket, "socket", Seen)
+        monkeypatch.setattr(socket, "socket", Seen)
         bench.open(bench.unix(mode=0o600))
         assert born == [0o600]
 
@@ -336,7 +350,7 @@ class TestTcp:
                 super().bind(address)
 
         port = free_port()
-        monkeypatch.setattr(sockets.socket, "socket", Old)
+        monkeypatch.setattr(socket, "socket", Old)
         held = bench.open(tcp("", port))
         assert passes_through(held, ("127.0.0.1", port), socket.AF_INET)
 
@@ -397,7 +411,7 @@ class TestTcp:
             def bind(self, address: Any) -> None:
                 raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(sockets.socket, "socket", Failing)
+        monkeypatch.setattr(socket, "socket", Failing)
         error = refusal(bench.holding(tcp(*address)))
         assert reason in str(error)
         assert error.permanent is permanent
@@ -542,7 +556,7 @@ class TestApply:
                 backlogs.append(backlog)
                 super().listen(backlog)
 
-        monkeypatch.setattr(sockets.socket, "socket", Seen)
+        monkeypatch.setattr(socket, "socket", Seen)
         held = bench.open(bench.unix(backlog=1))
         before = held.descriptor("app")
         assert bench.apply(held, bench.unix(backlog=7)) == []
@@ -579,6 +593,272 @@ class TestApply:
         bench.path.unlink()
         assert bench.apply(held, bench.unix(mode=0o666)) == []
         assert mode(bench.path) == 0o666
+
+
+class TestAnotherDaemon:
+    """Follows one that has died under its programs."""
+
+    @pytest.mark.parametrize("kind", ["unix", "tcp", "every interface"])
+    def test_who_waits_in_the_queue_is_served(self, bench: Bench, kind: str) -> None:
+        port = free_port()
+        wanted, address, family = {
+            "unix": (bench.unix(), str(bench.path), socket.AF_UNIX),
+            "tcp": (tcp("localhost", port), ("127.0.0.1", port), socket.AF_INET),
+            "every interface": (tcp("", port), ("127.0.0.1", port), socket.AF_INET),
+        }[kind]
+        bench.open(wanted)
+        with connect(address, family) as client:
+            client.sendall(b"early")
+            with log_lines(LogLevel.info) as lines:
+                later = bench.next_daemon(wanted)
+            assert lines == [f"socket app: still listening on {wanted.address}"]
+            assert heard(later) == b"early"
+        assert passes_through(later, address, family)
+
+    @needs_ipv6
+    def test_an_address_is_the_same_however_it_is_written(self, bench: Bench) -> None:
+        port = free_port()
+        bench.open(tcp("::1", port))
+        with connect(("::1", port), socket.AF_INET6) as client:
+            client.sendall(b"early")
+            assert heard(bench.next_daemon(tcp("0:0::0:1", port))) == b"early"
+
+    def test_the_file_is_neither_removed_nor_made_anew(self, bench: Bench) -> None:
+        bench.open(bench.unix())
+        before = bench.path.lstat()
+        for _ in range(2):
+            later = bench.next_daemon(bench.unix())
+            assert bench.path.lstat() == before
+        later.close()
+        assert not bench.path.exists()
+
+    def test_it_is_as_the_configuration_says(self, bench: Bench) -> None:
+        bench.open(bench.unix())
+        later = bench.next_daemon(bench.unix(mode=0o666))
+        assert mode(bench.path) == 0o666
+        assert bench.apply(later, bench.unix(mode=0o640)) == []
+        assert mode(bench.path) == 0o640
+
+    @pytest.mark.needs_root
+    @pytest.mark.parametrize(
+        ("before", "owner", "after"),
+        [
+            ((0, 12345), None, (0, 12345)),
+            ((65534, 12345), None, (os.geteuid(), os.getegid())),
+            ((0, 0), ("65534", "12345"), (65534, 12345)),
+        ],
+    )
+    def test_it_belongs_to_whom_the_configuration_says(
+        self,
+        bench: Bench,
+        before: tuple[int, int],
+        owner: tuple[str, str] | None,
+        after: tuple[int, int],
+    ) -> None:
+        bench.open(bench.unix())
+        os.chown(bench.path, *before)
+        bench.next_daemon(bench.unix(owner=owner))
+        found = bench.path.lstat()
+        assert (found.st_uid, found.st_gid) == after
+
+    def test_a_warning_is_given_again(self, bench: Bench) -> None:
+        bench.place.chmod(0o1777)
+        first = bench.holding(bench.unix())
+        [warning] = first.open_all()
+        for each in bench.made.pop()._open.values():
+            each.listening.close()
+        bench.store.next_daemon()
+        assert bench.holding(bench.unix()).open_all() == [warning]
+
+    def test_one_whose_name_was_deleted_is_made_anew(self, bench: Bench) -> None:
+        bench.open(bench.unix())
+        bench.path.unlink()
+        later = bench.next_daemon(bench.unix())
+        assert passes_through(later, str(bench.path), socket.AF_UNIX)
+        assert bench.kept() == {"socket/app"}
+
+    @pytest.mark.parametrize("has_marks", [True, False])
+    def test_what_is_in_its_place_by_now_is_left_alone(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, has_marks: bool
+    ) -> None:
+        if not has_marks:
+            monkeypatch.delattr(os, "O_PATH", raising=False)
+        bench.open(bench.unix())
+        bench.path.unlink()
+        bench.path.write_text("precious")
+        for each in bench.made.pop()._open.values():
+            each.listening.close()
+        bench.store.next_daemon()
+        error = refusal(bench.holding(bench.unix()))
+        assert "is there already and is no socket" in str(error)
+        assert bench.path.read_text() == "precious"
+
+    @pytest.mark.needs_linux
+    def test_the_socket_of_somebody_else_is_not_taken_for_it(self, bench: Bench) -> None:
+        bench.open(bench.unix())
+        bench.path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(bench.path))
+            other.listen()
+            for each in bench.made.pop()._open.values():
+                each.listening.close()
+            bench.store.next_daemon()
+            held = bench.holding(bench.unix())
+            assert str(refusal(held)) == f"socket app: cannot listen on {bench.path}: {TAKEN}"
+        assert bench.store.kept == {}
+        assert held.descriptor("app")
+
+    def test_where_a_file_cannot_be_held_its_name_has_to_do(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr(os, "O_PATH", raising=False)
+        bench.open(bench.unix())
+        assert set(bench.store.kept) == {"socket/app"}
+        with connect(str(bench.path)) as client:
+            client.sendall(b"early")
+            assert heard(bench.next_daemon(bench.unix())) == b"early"
+
+    def test_one_that_listens_elsewhere_is_bound_anew(self, bench: Bench) -> None:
+        bench.open(bench.unix())
+        port = free_port()
+        later = bench.next_daemon(tcp("127.0.0.1", port))
+        assert passes_through(later, ("127.0.0.1", port), socket.AF_INET)
+        assert set(bench.store.kept) == {"socket/app"}
+        other = free_port()
+        later = bench.next_daemon(tcp("127.0.0.1", other))
+        assert passes_through(later, ("127.0.0.1", other), socket.AF_INET)
+        with pytest.raises(ConnectionRefusedError):
+            connect(("127.0.0.1", port), socket.AF_INET)
+
+    @needs_ipv6
+    def test_one_of_both_protocols_is_not_one_of_ipv6(self, bench: Bench) -> None:
+        port = free_port()
+        bench.open(tcp("", port))
+        bench.next_daemon(tcp("::", port))
+        with pytest.raises(ConnectionRefusedError):
+            connect(("127.0.0.1", port), socket.AF_INET)
+
+    def test_one_that_a_program_has_shut_is_bound_anew(self, bench: Bench) -> None:
+        port = free_port()
+        wanted = tcp("127.0.0.1", port)
+        held = bench.open(wanted)
+        with socket.socket(fileno=os.dup(held.descriptor("app"))) as programs:
+            programs.shutdown(socket.SHUT_RDWR)
+        later = bench.next_daemon(wanted)
+        assert passes_through(later, ("127.0.0.1", port), socket.AF_INET)
+
+    def test_what_cannot_be_made_right_is_not_kept(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bench.open(bench.unix())
+        for each in bench.made.pop()._open.values():
+            each.listening.close()
+        bench.store.next_daemon()
+        held = bench.holding(bench.unix())
+        with monkeypatch.context() as patched:
+
+            def chown(*arguments: object, **keys: object) -> None:
+                raise OSError(errno.EPERM, "Operation not permitted")
+
+            patched.setattr(os, "chown", chown)
+            assert "Operation not permitted" in str(refusal(held))
+        assert bench.store.kept == {}
+        assert held.descriptor("app")
+        assert passes_through(held, str(bench.path), socket.AF_UNIX)
+
+    def test_one_that_is_not_wanted_is_not_touched(self, bench: Bench) -> None:
+        bench.open(bench.unix())
+        later = bench.next_daemon()
+        assert later.notes() == []
+        assert bench.kept() == {"socket/app"}, "whoever fetched it lets go of it"
+        bench.store.close()
+
+
+class TestKeeping:
+    """What is kept is what is open, under the name that it has."""
+
+    def test_each_is_kept_as_long_as_it_is_open(self, bench: Bench) -> None:
+        port = free_port()
+        held = bench.open(bench.unix(), tcp("127.0.0.1", port, "web"))
+        assert bench.kept() == {"socket/app", "socket/web"}
+        bench.apply(held, bench.unix())
+        assert bench.kept() == {"socket/app"}
+        held.close()
+        assert bench.store.kept == {}
+
+    def test_a_new_name(self, bench: Bench) -> None:
+        held = bench.open(bench.unix())
+        bench.apply(held, bench.unix(name="new"))
+        assert bench.kept() == {"socket/new"}
+        with connect(str(bench.path)) as client:
+            client.sendall(b"early")
+            assert heard(bench.next_daemon(bench.unix(name="new")), "new") == b"early"
+
+    def test_names_that_are_changed_for_each_other(self, bench: Bench) -> None:
+        other = bench.place / "other"
+        bench.open(bench.unix(), bench.unix(other, "other"))
+        wanted = bench.unix(other), bench.unix(name="other")
+        bench.apply(bench.made[0], *wanted)
+        assert bench.kept() == {"socket/app", "socket/other"}
+        with connect(str(other)) as client:
+            client.sendall(b"early")
+            assert heard(bench.next_daemon(*wanted)) == b"early"
+
+    def test_a_name_that_is_given_to_another_one(self, bench: Bench) -> None:
+        other = bench.place / "other"
+        held = bench.open(bench.unix())
+        wanted = bench.unix(name="new"), bench.unix(other)
+        bench.apply(held, *wanted)
+        assert bench.kept() == {"socket/app", "socket/new"}
+        with connect(str(other)) as client:
+            client.sendall(b"early")
+            assert heard(bench.next_daemon(*wanted)) == b"early"
+
+    def test_a_new_name_for_one_that_was_deleted_and_cannot_be_made_again(
+        self, bench: Bench
+    ) -> None:
+        other = bench.place / "other"
+        held = bench.open(bench.unix(), bench.unix(other, "other"))
+        other.unlink()
+        other.write_text("precious")
+        [note] = bench.apply(held, bench.unix(other))
+        assert "is there already and is no socket" in note
+        assert bench.store.kept == {}
+
+    def test_a_new_name_for_one_that_cannot_be_changed_otherwise(self, bench: Bench) -> None:
+        held = bench.open(bench.unix())
+        bench.apply(held, bench.unix(name="new", mode=0o666, owner=("no-such-user", None)))
+        assert bench.kept() == {"socket/new"}
+
+    def test_one_that_was_deleted_and_cannot_be_made_again(self, bench: Bench) -> None:
+        held = bench.open(bench.unix())
+        bench.path.unlink()
+        bench.path.write_text("precious")
+        refusal(held)
+        assert bench.store.kept == {}
+
+    def test_one_that_has_a_file_becomes_one_that_has_none(self, bench: Bench) -> None:
+        held = bench.open(bench.unix())
+        bench.apply(held, tcp("127.0.0.1", free_port()))
+        assert set(bench.store.kept) == {"socket/app"}
+
+    def test_a_port_is_free_when_the_store_has_closed_its_copy(self, bench: Bench) -> None:
+        class Late(FakeStore):
+            def drop(self, name: str) -> None:
+                bench.clock.callLater(LIMITS.release_seconds / 2, super().drop, name)
+
+        bench.store = Late()
+        port = free_port()
+        held = bench.open(tcp("127.0.0.1", port, "old"))
+        done = held.apply(by_name(tcp(ALL, port)))
+        bench.clock.advance(0)
+        assert not done.called
+        bench.clock.pump([LIMITS.release_seconds / 2] * 2)
+        assert done.called
+        assert held.notes() == []
+        assert passes_through(held, ("127.0.0.1", port), socket.AF_INET)
+        held.close()
+        bench.clock.advance(LIMITS.release_seconds)
 
 
 class Slow(Clock):

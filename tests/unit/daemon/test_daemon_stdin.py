@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from fakes.store import FakeStore
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
@@ -41,10 +42,27 @@ def writers() -> Writers:
 
 
 @pytest.fixture
-def pipes(writers: Writers) -> Iterator[StdinPipes]:
-    made = StdinPipes(writers)
+def store() -> Iterator[FakeStore]:
+    store = FakeStore()
+    yield store
+    assert store.kept == {}
+
+
+@pytest.fixture
+def pipes(writers: Writers, store: FakeStore) -> Iterator[StdinPipes]:
+    made = StdinPipes(writers, store)
     yield made
     made.close("web")
+
+
+def follow(pipes: StdinPipes, writers: Writers, store: FakeStore) -> StdinPipes:
+    """Let the daemon die without a word, and return the pipes of the one that follows it."""
+    writers.writers.clear()
+    for pipe in pipes._pipes.values():
+        os.close(pipe.fileno())
+    pipes._pipes.clear()
+    store.next_daemon()
+    return StdinPipes(writers, store)
 
 
 @contextmanager
@@ -129,3 +147,74 @@ def test_the_writing_end_is_not_inherited(pipes: StdinPipes, writers: Writers) -
     with pipes.reader("web"):
         [pipe] = pipes._pipes.values()
         assert not os.get_inheritable(pipe.fileno())
+
+
+class TestAnotherDaemon:
+    def test_it_goes_on_writing_to_the_process(
+        self, pipes: StdinPipes, writers: Writers, store: FakeStore
+    ) -> None:
+        with reading(pipes) as end:
+            pipes.write("web", b"before, ")
+            later = follow(pipes, writers, store)
+            assert later.adopt("web")
+            later.write("web", b"after")
+            assert os.read(end, 100) == b"before, after"
+            later.close("web")
+            assert os.read(end, 100) == b""
+
+    def test_a_process_reads_no_end_while_there_is_no_daemon(
+        self, pipes: StdinPipes, writers: Writers, store: FakeStore
+    ) -> None:
+        with reading(pipes) as end:
+            os.set_blocking(end, False)
+            later = follow(pipes, writers, store)
+            with pytest.raises(BlockingIOError):
+                os.read(end, 1)
+            later.adopt("web")
+            later.close("web")
+
+    def test_it_does_not_wait_for_who_does_not_read(
+        self, pipes: StdinPipes, writers: Writers, store: FakeStore
+    ) -> None:
+        with reading(pipes):
+            later = follow(pipes, writers, store)
+            later.adopt("web")
+            with pytest.raises(Refused, match="fast enough"):
+                fill(later)
+            later.close("web")
+
+    def test_what_was_not_left_behind_is_not_adopted(
+        self, pipes: StdinPipes, writers: Writers, store: FakeStore
+    ) -> None:
+        later = follow(pipes, writers, store)
+        assert not later.adopt("web")
+        with pytest.raises(Refused, match="stdin pipe"):
+            later.write("web", b"x")
+
+    def test_the_next_process_has_a_pipe_of_its_own(
+        self, pipes: StdinPipes, writers: Writers, store: FakeStore
+    ) -> None:
+        with reading(pipes) as first:
+            later = follow(pipes, writers, store)
+            later.adopt("web")
+            with reading(later) as second:
+                assert os.read(first, 1) == b""
+                latest = follow(later, writers, store)
+                assert latest.adopt("web")
+                latest.write("web", b"x")
+                assert os.read(second, 1) == b"x"
+                latest.close("web")
+
+    def test_it_is_kept_before_the_process_can_have_it(
+        self, pipes: StdinPipes, store: FakeStore
+    ) -> None:
+        with pipes.reader("web"):
+            assert set(store.kept) == {"stdin/web"}
+
+    def test_it_is_kept_no_longer_when_it_is_closed(
+        self, pipes: StdinPipes, store: FakeStore
+    ) -> None:
+        with reading(pipes) as end:
+            pipes.close("web")
+            assert store.kept == {}
+            assert os.read(end, 1) == b""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from supervisortw.daemon import unixsocket
-from supervisortw.daemon.unixsocket import SocketName
+from supervisortw.daemon.unixsocket import SocketName, is_socket
 from supervisortw.errors import LocalError
 
 OURSELVES = os.geteuid(), os.getegid()
@@ -120,3 +120,35 @@ def test_it_is_removed(bench: Bench) -> None:
     bench.name.remove()
     assert os.listdir() == ["precious"]
     assert not bench.name.is_there()
+
+
+@pytest.mark.needs_linux
+def test_it_is_known_again_by_what_was_held_of_it(bench: Bench) -> None:
+    held = bench.name.held()
+    assert held is not None
+    assert not os.get_inheritable(held)
+    again = SocketName("s", held)
+    assert again.is_there()
+    os.rename("s", "elsewhere")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind("s")
+        assert not SocketName("s", held).is_there()
+        assert SocketName("elsewhere", held).is_there()
+    os.close(held)
+
+
+@pytest.mark.parametrize("replace", REPLACEMENTS)
+def test_nothing_is_held_of_what_is_not_ours(
+    bench: Bench, replace: Callable[[Bench], None]
+) -> None:
+    replace(bench)
+    assert bench.name.held() is None
+    assert not is_socket("s")
+
+
+def test_nothing_is_held_where_that_is_not_possible(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "O_PATH", raising=False)
+    assert bench.name.held() is None
+    assert is_socket("s")
