@@ -259,16 +259,13 @@ class TestEnds:
                 child(lambda: exit_later("second", 4))
                 orphan(lambda: exit_later("orphan", 5))
                 tell("ready")
-                lines, _ = hear(["ended %s 1280" % open(PLACE + "/report").read().split(
-                    "orphan ")[1].split()[0]])
-                say("heard", *lines)
+                say("heard", channel.recv(65536).decode().strip())
                 wait_for_ever()
             elif generation == 1:
                 found = ended()
                 say("ended", *("%d:%d" % each for each in sorted(found.items())))
                 tell("ready")
-                data = channel.recv(65536)
-                say("heard", data.decode().strip())
+                say("heard", channel.recv(65536).decode().strip())
                 for pid in found:
                     tell("forget %d" % pid)
                 say("forgot")
@@ -457,6 +454,34 @@ class TestStore:
         assert held.wait_for("1 found") == f"{100 - OWN_DESCRIPTORS} 2 last 1"
         assert held.stderr().count("pipes and sockets are kept") == 1
 
+    def test_500_pipes_take_little_memory_and_no_time(self, hold: Hold) -> None:
+        held = hold(
+            """
+            tell("ready")
+            for number in range(500):
+                read, write = os.pipe()
+                tell("keep output/program:program_%d/stderr" % number, read)
+                os.close(read)
+                os.close(write)
+            say("kept")
+            wait_for_ever()
+            """,
+            wrapped=limited(1000, 1000),
+        )
+        held.wait_for("0 kept")
+        wait_until(lambda: len(descriptors_of(held.pid)) > 500, "all are kept")
+        wait_until(lambda: status_of(held.pid)["State"].startswith("S"), "the holder sleeps")
+        before = status_of(held.pid)
+        assert int(before["VmRSS"].split()[0]) < MOST_MEMORY
+        time.sleep(QUIET_SECONDS)  # there is nothing to wait for: that is the point
+        after = status_of(held.pid)
+        switches = "voluntary_ctxt_switches"
+        assert after[switches] == before[switches]
+
+
+class TestTheDaemonsLink:
+    """The project's own, with a reactor, on the other side of a holder."""
+
     def test_a_holder_that_is_stopped_is_not_waited_for(self, hold: Hold) -> None:
         held = hold(
             """
@@ -503,29 +528,90 @@ class TestStore:
         assert held.wait_for("1 left") == "True None"
         assert held.wait_for("1 ended") == "{}"
 
-    def test_500_pipes_take_little_memory_and_no_time(self, hold: Hold) -> None:
+    def test_a_reactor_says_what_had_to_wait_and_hears_of_ends_and_has_a_last_word(
+        self, hold: Hold
+    ) -> None:
         held = hold(
             """
-            tell("ready")
-            for number in range(500):
-                read, write = os.pipe()
-                tell("keep output/program:program_%d/stderr" % number, read)
-                os.close(read)
-                os.close(write)
-            say("kept")
-            wait_for_ever()
+            from twisted.internet import reactor
+
+            from supervisortw.daemon.link import HolderLink
+
+            link = HolderLink.inherited(os.environ)
+            link.ready()
+            read, write = os.pipe()
+
+            def heard(pid, status):
+                say("ended", status)
+                link.forget(pid)
+                if generation:
+                    reactor.stop()
+
+            def begin():
+                wait_for_file("go")
+                for number in range(900):
+                    link.keep("output/%d" % number, read)
+                say("kept", bool(link._waiting))
+                look()
+
+            def look():
+                if link._waits:
+                    reactor.callLater(0.01, look)
+                else:
+                    say("sent")
+                    orphan(lambda: 3)
+
+            link.fetch()
+            say("found", len(link._fetched))
+            link.listen(reactor, heard, lambda: say("lost"))
+            if generation == 0:
+                reactor.callWhenRunning(begin)
+            else:
+                reactor.callWhenRunning(orphan, lambda: 4)
+            say("runs")
+            reactor.run()
+            link.final(6)
             """,
-            wrapped=limited(1000, 1000),
+            own_channel=False,
         )
-        held.wait_for("0 kept")
-        wait_until(lambda: len(descriptors_of(held.pid)) > 500, "all are kept")
-        wait_until(lambda: status_of(held.pid)["State"].startswith("S"), "the holder sleeps")
-        before = status_of(held.pid)
-        assert int(before["VmRSS"].split()[0]) < MOST_MEMORY
-        time.sleep(QUIET_SECONDS)  # there is nothing to wait for: that is the point
-        after = status_of(held.pid)
-        switches = "voluntary_ctxt_switches"
-        assert after[switches] == before[switches]
+        held.wait_for("0 runs")
+        held.signal(signal.SIGSTOP)
+        held.make_file("go")
+        assert held.wait_for("0 kept") == "True"
+        held.signal(signal.SIGCONT)
+        held.wait_for("0 sent")
+        assert held.wait_for("0 ended") == str(3 * CODE)
+        held.kill_daemon()
+        assert held.wait_for("1 ended") == str(4 * CODE)
+        assert held.exit_code() == 6
+        assert held.wait_for("1 found") == "900"
+
+    def test_the_end_of_the_holder_is_noticed(self, hold: Hold) -> None:
+        held = hold(
+            """
+            from twisted.internet import reactor
+
+            from supervisortw.daemon.link import HolderLink
+
+            def lost():
+                say("lost", link.alive)
+                reactor.stop()
+
+            link = HolderLink.inherited(os.environ)
+            link.listen(reactor, lambda pid, status: None, lost)
+            link.ready()
+            reactor.callWhenRunning(say, "runs")
+            reactor.run()
+            link.keep("output/web", 0)
+            link.final(6)
+            say("ended")
+            """,
+            own_channel=False,
+        )
+        held.wait_for("0 runs")
+        held.signal(signal.SIGKILL)
+        assert held.wait_for("0 lost") == "False"
+        held.wait_for("0 ended")
 
 
 @pytest.mark.needs_root
