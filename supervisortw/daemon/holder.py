@@ -2,16 +2,15 @@
 
 ``supervisord`` starts the holder, the holder starts the daemon. It keeps the lock on the state
 directory, passes signals on, tells the one who waits when the daemon is ready, and exits with the
-code that the daemon announces. A daemon that ends without having announced it is started again.
-Meanwhile the programs are children of the holder, which keeps their exit statuses, and what the daemon
-has given to it: the ends of their pipes, and their sockets. As process 1 of a container it reaps
-whatever is left to it.
+code that the daemon announces. A daemon that ends otherwise is started again; meanwhile its programs
+are children of the holder, which keeps how they end, and whatever descriptors the daemon has given to
+it. As process 1 of a container it reaps whatever is left to it.
 
 It must never fail, so it is the simplest code of the project: standard library only, run by its path
 with ``python -I -S -E``, no imports of our own, and a bound on whatever grows.
 
-Holder and daemon send each other lines over a socket whose number is in SUPERVISOR_HOLDER_FD, as many
-as they like in one message. The daemon says::
+Both say lines, some with a descriptor, over a socket whose number is in SUPERVISOR_HOLDER_FD. The
+daemon says::
 
     ready            listeners are bound
     final CODE       I am about to exit on purpose, with CODE
@@ -23,8 +22,8 @@ as they like in one message. The daemon says::
 
 The holder, which never waits for the daemon to listen, says::
 
-    kept NAME        here is a copy of that descriptor; the last line of an answer to `fetch` is
-    more, end        ask for the rest, or: that was all
+    kept NAME        here is a copy of that descriptor; the answer to `fetch` ends with one of:
+    more, end        ask for the rest; that was all
     ended PID STATUS a child has ended, so, as waitpid(2) tells it
     that-is-all      the answer to `ended?` is complete
 
@@ -51,15 +50,15 @@ PASSED_ON = {*ENDING, signal.SIGHUP, signal.SIGUSR2}
 DIED = 1
 MAX_MESSAGE = 32 * 1024  # larger ones come in pieces
 MAX_NAME = 512
-MAX_DESCRIPTORS = 253  # in a message to us; the kernel passes no more
+RIGHTS_BYTES = _socket.CMSG_SPACE(4 * 253)  # the kernel passes no more descriptors at once
 KEPT_AT_ONCE = 60  # in a message of ours, so that their names fit
 MESSAGES_AT_ONCE = 64  # that are heard before we look at anything else
 MAX_ENDS = 4096
 ENDS_AT_ONCE = 1000
 OWN_DESCRIPTORS = 16  # that we need for ourselves
-EARLY_SECONDS = 60.0  # who ends sooner after the start is started again after a delay
 LONGEST_DELAY = 60.0
 PR_SET_CHILD_SUBREAPER = 36
+RAISE_IT = "raise the limit of open files (ulimit -n) before supervisord is started"
 
 
 def main() -> int:
@@ -81,17 +80,15 @@ def main() -> int:
         signal.signal(number, lambda number, frame: None)
     if sys.platform == "linux":  # elsewhere the programs of a dead daemon are lost to process 1
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
-    early = float(options.get("--early-seconds", EARLY_SECONDS))
-    return Holder(command, wakeup_read, status_fd, early).run()
+    return Holder(command, wakeup_read, status_fd, float(options.get("--early-seconds", 60))).run()
 
 
 def read_command_line(words: list[str]) -> tuple[dict[str, str], list[str]]:
     """Return the options and the command of the daemon.
 
     Only supervisord writes it: --lock-fd=N, the locked file, which is kept open and no more;
-    --status-fd=N, where to write 'ready', once; --early-seconds=N, of tests that kill more daemons
-    than they want to wait for; and behind -- the command. argparse would cost 1.3 MiB for as long as
-    we live.
+    --status-fd=N, where to write 'ready', once; and, in tests that kill many daemons,
+    --early-seconds=N, how soon an end counts as early. argparse would cost 1.3 MiB as long as we live.
     """
     end = words.index("--")
     return dict(word.split("=", 1) for word in words[:end]), words[end + 1 :]
@@ -99,21 +96,8 @@ def read_command_line(words: list[str]) -> tuple[dict[str, str], list[str]]:
 
 def link() -> tuple[_socket.socket, _socket.socket]:
     """Return the two ends of the connection between holder and daemon."""
-    if sys.platform == "linux":
-        return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
-
-
-def receive(channel: _socket.socket) -> tuple[bytes, list[int]]:
-    """Return what has arrived, and the descriptors that came with it, of which some may be missing."""
-    data, extras, _, _ = channel.recvmsg(MAX_MESSAGE, _socket.CMSG_SPACE(4 * MAX_DESCRIPTORS))
-    descriptors = array.array("i")
-    for level, kind, numbers in extras:
-        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
-            descriptors.frombytes(numbers[: len(numbers) // 4 * 4])
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
-    return data, list(descriptors)
+    kind = _socket.SOCK_SEQPACKET if sys.platform == "linux" else _socket.SOCK_STREAM
+    return _socket.socketpair(_socket.AF_UNIX, kind)
 
 
 def raise_file_limit() -> tuple[tuple[int, int], int]:
@@ -129,21 +113,7 @@ def raise_file_limit() -> tuple[tuple[int, int], int]:
 
 def delay(early_ends: int) -> float:
     """Return how long to wait after so many daemons in a row have ended soon after their start."""
-    return 0.0 if early_ends < 2 else min(LONGEST_DELAY, 2.0 ** min(early_ends - 2, 16))
-
-
-def last_end(status: int) -> str:
-    """Return how a process has ended, for people."""
-    code = os.waitstatus_to_exitcode(status)
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def exit_code(status: int) -> int:
-    """Return what to exit with after a daemon that has announced nothing."""
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        say(f"the daemon was ended by signal {-code}")
-    return code if code > 0 else DIED
+    return 0.0 if early_ends < 2 else min(LONGEST_DELAY, 2.0 ** min(early_ends - 2, 10))
 
 
 def say(text: str) -> None:
@@ -176,9 +146,9 @@ def children() -> str:
     """Return the pids of our children, in one line."""
     try:
         with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            return file.read().strip()
+            return file.read()
     except OSError:
-        return ""
+        return "unknown"
 
 
 class Store:
@@ -192,21 +162,16 @@ class Store:
     def keep(self, name: bytes, descriptor: int | None) -> None:
         """Keep ``descriptor``, which is None if we could not even receive it."""
         self.drop(name)
-        if (
-            descriptor is not None
-            and len(self._descriptors) < self._room
-            and 0 < len(name) <= MAX_NAME
-        ):
+        is_room = len(self._descriptors) < self._room
+        if descriptor is not None and is_room and 0 < len(name) <= MAX_NAME:
             self._descriptors[name] = descriptor
             return
         if descriptor is not None:
             os.close(descriptor)
         if not self._refused:
             self._refused = True
-            say(
-                f"no more than {len(self._descriptors)} pipes and sockets can be kept over the end of"
-                f" the daemon; raise the limit of open files before supervisord is started"
-            )
+            number = len(self._descriptors)
+            say(f"only {number} pipes and sockets are kept over an end of the daemon; {RAISE_IT}")
 
     def drop(self, name: bytes) -> None:
         """Let go of what is kept under ``name``, if anything is."""
@@ -228,7 +193,7 @@ class Ends:
 
     def __init__(self) -> None:
         self._statuses: dict[int, int] = {}
-        self._untold: dict[int, None] = {}
+        self.untold: dict[int, None] = {}  # of whom the daemon does not know yet
 
     def note(self, pid: int, status: int) -> None:
         """Take note of an end, which the daemon has to be told of."""
@@ -236,30 +201,25 @@ class Ends:
         if len(self._statuses) >= MAX_ENDS:
             self.forget(next(iter(self._statuses)))
         self._statuses[pid] = status
-        self._untold[pid] = None
+        self.untold[pid] = None
 
     def forget(self, pid: int) -> None:
         """Forget how a child has ended."""
         self._statuses.pop(pid, None)
-        self._untold.pop(pid, None)
+        self.untold.pop(pid, None)
 
     def tell_all(self) -> None:
         """Let the daemon be told of every end again."""
-        self._untold = dict.fromkeys(self._statuses)
+        self.untold = dict.fromkeys(self._statuses)
 
     def tell_later(self) -> None:
         """Let nothing be told that happened before now: a new daemon asks for it."""
-        self._untold.clear()
+        self.untold.clear()
 
     def piece(self) -> tuple[bytes, list[int]]:
         """Return lines for the daemon, and whom they are about."""
-        pids = list(islice(self._untold, ENDS_AT_ONCE))
+        pids = list(islice(self.untold, ENDS_AT_ONCE))
         return b"".join(b"ended %d %d\n" % (pid, self._statuses[pid]) for pid in pids), pids
-
-    def told(self, pids: list[int]) -> None:
-        """Take note that the daemon was told."""
-        for pid in pids:
-            del self._untold[pid]
 
 
 class Channel:
@@ -269,36 +229,32 @@ class Channel:
         ours.setblocking(False)
         self.ready = False
         self.final: int | None = None
-        self.open = True  # the daemon may say something
+        self.open = True  # the daemon has not closed its end
         self.full = False  # the daemon does not listen at present
-        self._ours = ours
+        self.socket = ours
         self._store = store
         self._ends = ends
-        self._deaf = False  # the daemon will never listen again
         self._heard = b""
         self._unsent = b""
         self._all_wanted = False
         self._fetch: int | None = None
 
-    def fileno(self) -> int:
-        """Return its number, for poll."""
-        return self._ours.fileno()
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._ours.close()
-
     def receive(self) -> bool:
         """Take in one message; return False if there is none."""
         try:
-            data, descriptors = receive(self._ours)
+            data, extras, _, _ = self.socket.recvmsg(MAX_MESSAGE, RIGHTS_BYTES)
         except BlockingIOError:
             return False
         except OSError:
-            data = b""  # broken
+            data, extras = b"", []  # broken
         if not data:
             self.open = False
             return False
+        descriptors: list[int] = []  # some may have got lost if we have too many
+        for _, _, rights in extras:
+            descriptors += array.array("i", rights[: len(rights) // 4 * 4])
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
         *lines, self._heard = (self._heard + data).split(b"\n")
         self._heard = self._heard[-MAX_MESSAGE:]
         for line in lines:
@@ -330,25 +286,23 @@ class Channel:
 
     def send(self) -> None:
         """Say what we owe the daemon, as far as it goes."""
-        if self._deaf:
-            return
         self.full = False
         try:
-            while self._send_next():
+            while self.open and self._send_next():
                 pass
         except BlockingIOError:
             self.full = True
-        except OSError:
-            self._deaf = True  # it is about to end, which SIGCHLD tells
+        except ConnectionError:
+            self.open = False  # it is about to end, which SIGCHLD tells
 
     def _send_next(self) -> bool:
-        """Send one message; return False if there is nothing to say."""
         ends, pids = self._ends.piece()
         if self._unsent:
             self._put(self._unsent)
         elif pids:
             self._put(ends)
-            self._ends.told(pids)
+            for pid in pids:
+                del self._ends.untold[pid]
         elif self._all_wanted:
             self._put(b"that-is-all\n")
             self._all_wanted = False
@@ -362,7 +316,12 @@ class Channel:
     def _put(self, data: bytes, descriptors: list[int] | None = None) -> None:
         """Send ``data``; a stream may take a part of it, and what is left goes first next time."""
         rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors or []))
-        sent = self._ours.sendmsg([data], [rights] if descriptors else [])
+        try:
+            sent = self.socket.sendmsg([data], [rights] if descriptors else [])
+        except (BlockingIOError, ConnectionError):
+            raise
+        except OSError:  # too many are under way: the lines alone tell what is missing
+            sent = self.socket.send(data)
         self._unsent = data[sent:]
 
 
@@ -370,24 +329,24 @@ class Holder:
     """Starts the daemon, again and again, and stands between it and the world."""
 
     def __init__(
-        self, command: list[str], wakeup: int, status_fd: int | None, early_seconds: float
+        self, command: list[str], wakeup: int, status_fd: int | None, early: float
     ) -> None:
         self._command = command
         self._wakeup = wakeup
         self._status_fd = status_fd
-        self._early_seconds = early_seconds
+        self._early_seconds = early
         self._file_limit, files = raise_file_limit()
         self._store = Store(files - OWN_DESCRIPTORS)
         self._ends = Ends()
-        self._daemon: int | None = None  # not reaped yet, so the number is the daemon's
-        self._channel: Channel | None = None
+        self._channel: Channel | None = None  # to a daemon that was not reaped yet
+        self._daemon = 0  # so this number is still its own
         self._generation = 0
         self._last_end: str | None = None
         self._started = 0.0
         self._early_ends = 0
         self._next_start = 0.0  # where there is no daemon
-        self._ending: set[int] = set()
-        self._remembered: set[int] = set()
+        self._signals: set[int] = set()  # that have come and were not passed on yet
+        self._ending: set[int] = set()  # that were, and hold for daemons to come
         self._code: int | None = None
 
     def run(self) -> int:
@@ -399,68 +358,49 @@ class Holder:
         return self._code
 
     def _take_turn(self) -> None:
-        """Do all that there is to do."""
-        self._listen()
+        self._listen(MESSAGES_AT_ONCE)
         self._pass_on_signals()
         self._reap()
-        if self._daemon is None and self._code is None and time.monotonic() >= self._next_start:
-            self._start()
         if self._channel is not None:
             self._channel.send()
+        elif self._code is None and time.monotonic() >= self._next_start:
+            self._start()
 
     def _wait(self) -> None:
         waited_for = select.poll()
         waited_for.register(self._wakeup, select.POLLIN)
-        if self._channel is not None and self._channel.open:
-            writable = select.POLLOUT if self._channel.full else 0
-            waited_for.register(self._channel, select.POLLIN | writable)
-        if self._daemon is not None:
-            waited_for.poll()
-        else:
+        if self._channel is None:
             waited_for.poll(max(0.0, self._next_start - time.monotonic()) * 1000)
-
-    def _listen(self) -> None:
-        """Hear the daemon."""
-        channel = self._channel
-        if channel is None:
             return
-        was_ready = channel.ready
-        for _ in range(MESSAGES_AT_ONCE):
-            if not channel.receive():
-                break
-        if channel.ready and not was_ready:
-            self._is_ready()
+        if self._channel.open:
+            writable = select.POLLOUT if self._channel.full else 0
+            waited_for.register(self._channel.socket, select.POLLIN | writable)
+        waited_for.poll()
 
-    def _is_ready(self) -> None:
-        self._let_go()
-        for number in sorted(self._remembered):
-            self._kill(number)
-        self._remembered.clear()
-
-    def _let_go(self) -> None:
-        """Tell the one who waits that there was a daemon that was ready."""
-        if self._status_fd is not None:
-            tell_ready(self._status_fd)
-            self._status_fd = None
-
-    def _kill(self, number: int) -> None:
-        if self._daemon is not None:
-            os.kill(self._daemon, number)
+    def _listen(self, most: int) -> None:
+        """Hear the daemon, but no more than so many messages."""
+        for _ in range(most):
+            if self._channel is None or not self._channel.receive():
+                return
+            if self._channel.ready and self._status_fd is not None:
+                tell_ready(self._status_fd)
+                self._status_fd = None
 
     def _pass_on_signals(self) -> None:
-        """Pass on to the daemon what it is ready for, and remember the rest for the next one."""
+        """Give the daemon the signals that have come, or remember them until it is ready."""
         try:
-            numbers = os.read(self._wakeup, 512)
+            come = PASSED_ON.intersection(os.read(self._wakeup, 512))
         except BlockingIOError:
+            come = set()
+        if come & ENDING:
+            self._next_start = 0.0
+        self._signals |= come
+        if self._channel is None or not (self._channel.ready or self._generation == 0):
             return
-        for number in PASSED_ON.intersection(numbers):
-            if number in ENDING:
-                self._ending.add(number)
-                self._next_start = 0.0
-            if self._channel is not None and (self._channel.ready or self._generation == 0):
-                self._kill(number)
-            else:
-                self._remembered.add(number)
+        for number in sorted(self._signals):
+            os.kill(self._daemon, number)
+        self._ending |= self._signals & ENDING
+        self._signals.clear()
 
     def _reap(self) -> None:
         """Collect every child that has ended."""
@@ -471,40 +411,41 @@ class Holder:
                 return
             if pid == 0:
                 return
-            if pid == self._daemon:
+            if pid == self._daemon and self._channel is not None:
                 self._daemon_has_ended(status)
             else:
                 self._ends.note(pid, status)
 
     def _daemon_has_ended(self, status: int) -> None:
-        channel, self._channel, self._daemon = self._channel, None, None
+        self._listen(sys.maxsize)  # whatever it had still sent counts
+        channel, self._channel = self._channel, None
         assert channel is not None
-        while channel.receive():  # whatever it had still sent counts
-            pass
-        channel.close()
-        if channel.ready:
-            self._let_go()
+        channel.socket.close()
         is_first = self._generation == 0
         if channel.final is not None and (channel.ready or is_first):
             self._code = channel.final
-        elif is_first and not channel.ready:
-            self._code = exit_code(status)
-        elif self._ending and not channel.ready:
-            say(f"the daemon cannot be started to end its programs; left alone: {children()}")
+            return
+        code = os.waitstatus_to_exitcode(status)
+        why = f"signal {-code}" if code < 0 else f"exit code {code}"
+        say(f"the daemon has ended: {why}")
+        if is_first and not channel.ready:
+            self._code = max(code, DIED)
+        elif self._signals & ENDING and not channel.ready:
+            say(f"cannot end the programs; left alone: {children()}")
             self._code = DIED
         else:
-            self._start_again_later(last_end(status))
+            self._start_again_later(why)
 
     def _start_again_later(self, why: str) -> None:
+        self._generation += 1
+        self._last_end = why
+        self._signals |= self._ending  # the next one has to go on with it
         now = time.monotonic()
         is_early = now - self._started < self._early_seconds
         self._early_ends = self._early_ends + 1 if is_early else 1
-        seconds = delay(self._early_ends)
-        say(f"the daemon has ended: {why}; the next one is started in {seconds:g} s")
+        seconds = min(delay(self._early_ends), 1.0 if self._signals & ENDING else LONGEST_DELAY)
+        say(f"the next one is started in {seconds:g} s")
         self._next_start = now + seconds
-        self._generation += 1
-        self._last_end = why
-        self._remembered |= self._ending  # the next one has to go on with it
 
     def _start(self) -> None:
         """Start the daemon in a session of its own, so that a Ctrl-C reaches it once, through us."""

@@ -274,7 +274,7 @@ class TestStore:
         store.keep(b"lost on the way", None)
         assert list(map(is_open, descriptors)) == [True, True, False, False]
         [line] = said
-        assert line.startswith("no more than 2 pipes and sockets can be kept")
+        assert line.startswith("only 2 pipes and sockets are kept")
         store.drop(b"0")
         store.keep(b"3", another := a_descriptor())
         assert store.piece(0) == (b"kept 1\nkept 3\nend\n", [descriptors[1], another])
@@ -312,13 +312,19 @@ class TestStore:
         assert store.piece(number) == (b"end\n", [])
 
 
+def tell(ends: Ends, pids: list[int]) -> None:
+    """Take note that the daemon was told."""
+    for pid in pids:
+        del ends.untold[pid]
+
+
 class TestEnds:
     def test_an_end_is_told_once_and_again_when_asked_until_it_is_forgotten(self) -> None:
         ends = Ends()
         assert ends.piece() == (b"", [])
         ends.note(50, CODE)
         assert ends.piece() == (b"ended 50 256\n", [50])
-        ends.told([50])
+        tell(ends, [50])
         ends.note(51, 9)
         assert ends.piece() == (b"ended 51 9\n", [51])
         ends.tell_all()
@@ -346,7 +352,7 @@ class TestEnds:
         while (piece := ends.piece())[1]:
             assert len(piece[0]) <= MAX_MESSAGE
             told += piece[1]
-            ends.told(piece[1])
+            tell(ends, piece[1])
         assert told == list(range(4_000_010, 4_000_010 + MAX_ENDS))
 
 
@@ -426,7 +432,7 @@ class World:
         os.close(self.wakeup_read)
         os.close(self.wakeup_write)
         if self.holder._channel is not None:
-            self.holder._channel.close()
+            self.holder._channel.socket.close()
 
 
 @pytest.fixture
@@ -451,8 +457,8 @@ class TestTheFirstDaemon:
     ) -> None:
         world.end(status)
         assert world.code == code
-        expected = ["the daemon was ended by signal 9"] if status == signal.SIGKILL else []
-        assert said == expected
+        how = "signal 9" if status == signal.SIGKILL else f"exit code {status // CODE}"
+        assert said == [f"the daemon has ended: {how}"]
 
     def test_ready_is_told_once(self, world: World) -> None:
         assert world.ready == []
@@ -512,9 +518,11 @@ class TestTheNextDaemon:
             world.now += 0.2
             world.turn()
             assert len(world.daemons) == before + 1
-        assert said[:2] == [
-            "the daemon has ended: signal 9; the next one is started in 0 s",
-            "the daemon has ended: exit code 3; the next one is started in 1 s",
+        assert said[:4] == [
+            "the daemon has ended: signal 9",
+            "the next one is started in 0 s",
+            "the daemon has ended: exit code 3",
+            "the next one is started in 1 s",
         ]
 
     def test_after_one_that_has_lived_a_minute_there_is_no_delay(self, world: World) -> None:
@@ -596,7 +604,25 @@ class TestTheNextDaemon:
         world.signal(signal.SIGTERM)
         world.end(signal.SIGKILL)
         assert world.code == DIED
-        assert said[-1] == ("the daemon cannot be started to end its programs; left alone: 77 78")
+        assert said[-1] == "cannot end the programs; left alone: 77 78"
+
+    def test_who_ends_everything_and_dies_again_and_again_is_followed_within_a_second(
+        self, world: World
+    ) -> None:
+        for number in range(2, 7):
+            world.end(signal.SIGKILL)
+            while len(world.daemons) < number:
+                world.now += 1
+                world.turn()
+            world.say("ready\n")
+        world.signal(signal.SIGTERM)
+        world.end(signal.SIGKILL)
+        before = len(world.daemons)
+        world.turn()
+        assert len(world.daemons) == before
+        world.now += 1
+        world.turn()
+        assert len(world.daemons) == before + 1
 
     def test_it_is_told_of_ends_only_when_it_asks_and_then_at_once(self, world: World) -> None:
         world.ended.append((50, 3 * CODE))

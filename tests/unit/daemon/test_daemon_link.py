@@ -97,7 +97,7 @@ class Holding:
         """Return the link of the daemon that follows."""
         self.turn()
         self.link._channel.close()
-        self.channel.close()
+        self.ours.close()
         self.ours, theirs = holder.link()
         self.channel = Channel(self.ours, self.store, self.ends)
         self.link = HolderLink(socket.socket(fileno=theirs.detach()), 1, "signal 9")
