@@ -23,13 +23,13 @@ def make_daemon() -> Iterator[MakeDaemon]:
     with ExitStack() as stack:
         stack.enter_context(nothing_left_behind())
 
-        def make(account: Account | None = None) -> Daemon:
+        def make(account: Account | None = None, kind: type[Daemon] = Daemon) -> Daemon:
             account = account or ourselves()
             # Not below pytest's own: the path of a socket is short, and other users get there.
             place = Path(tempfile.mkdtemp(prefix="sv-", dir="/tmp"))
             stack.callback(shutil.rmtree, place)
             account.own(place)
-            daemon = Daemon(place, account)
+            daemon = kind(place, account)
             stack.callback(daemon.stop)
             return daemon
 

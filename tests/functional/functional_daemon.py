@@ -33,7 +33,17 @@ class Row:
 
     state: str
     pid: int
+    since: str
     detail: str
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been so: ``0.4 s``, ``12 s``, ``3:05``, ``4 d 01:02:03``."""
+        days, _, rest = self.since.rpartition(" d ")
+        total = 0.0
+        for part in rest.removesuffix(" s").split(":"):
+            total = 60 * total + float(part)
+        return total + 86400 * float(days or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +66,9 @@ class Status:
         for line in table.splitlines()[1:]:
             fields = re.fullmatch(r"(\S+) +([A-Z]+) +(-|\d+) +(\d+(?:\.\d)? s|[\d: d]+)(.*)", line)
             assert fields, line
-            name, state, number, _, detail = fields.groups()
-            rows[name] = Row(state, 0 if number == "-" else int(number), detail.strip())
+            name, state, number, since, detail = fields.groups()
+            program = 0 if number == "-" else int(number)
+            rows[name] = Row(state, program, since.strip(), detail.strip())
         return cls(
             sockets=_value(sockets, "socket="),
             pid=int(_value(pid, "supervisord_pid=")),
@@ -176,7 +187,7 @@ class Daemon:
 
     def start(self, *options: str) -> Completed:
         """Start the daemon in the background; it is ready when this returns."""
-        self._shell = self._open_shell()  # gets ready meanwhile
+        self._shell = self.open_shell()  # gets ready meanwhile
         done = self.supervisord(*options)
         assert done.returncode == 0, done.stderr
         assert is_alive(self.pid), done.stdout
@@ -184,7 +195,7 @@ class Daemon:
 
     def start_in_foreground(self, *options: str, **popen: object) -> subprocess.Popen[bytes]:
         """Start ``supervisord -n`` in a session of its own, and wait until the daemon is ready."""
-        self._shell = self._open_shell()  # gets ready meanwhile
+        self._shell = self.open_shell()  # gets ready meanwhile
         command = self.supervisord_command("-n", *options)
         self.said = open(self.place / "said", "wb")  # noqa: SIM115  # closed by stop()
         streams = {"stdout": self.said, "stderr": subprocess.STDOUT, "start_new_session": True}
@@ -223,10 +234,11 @@ class Daemon:
         All commands go through one client, which is a lot faster than one client for each.
         """
         if self._shell is None or self._shell.socket != self.socket:
-            self._shell = self._open_shell()
+            self._shell = self.open_shell()
         return self._shell.ask(words)
 
-    def _open_shell(self) -> Shell:
+    def open_shell(self) -> Shell:
+        """Open one more client that stays."""
         complaints = self.place / f"complaints{len(self.clients)}"
         pipe = subprocess.PIPE
         with open(complaints, "wb") as errors:

@@ -18,7 +18,7 @@ MARK = ["help", "quit"]
 
 
 class Shell:
-    """One client and its session. Commands must do what they are asked for, without a complaint."""
+    """One client; its session is opened again by the next command if it was lost."""
 
     def __init__(
         self, client: subprocess.Popen[bytes], complaints: Path, socket: Path, program: str
@@ -26,18 +26,34 @@ class Shell:
         self.socket = socket
         self._client = client
         self._complaints = complaints
+        self._complained = 0  # characters that were looked at
         self._mark = _what_the_mark_says(program)
 
     def ask(self, words: Sequence[str]) -> str:
-        """Give a command; return what it prints."""
+        """Give a command, which must be done without a complaint; return what it prints."""
+        answer, complaint = self.attempt(words)
+        assert not complaint, f"{shlex.join(words)}: {complaint}"
+        return answer
+
+    def attempt(self, words: Sequence[str]) -> tuple[str, str]:
+        """Give a command; return what it prints, and what has been complained of meanwhile."""
+        self.begin(words)
+        answer = self._read_to_the_mark()
+        complaints = self._complaints.read_text(encoding="utf-8")
+        new, self._complained = complaints[self._complained :], len(complaints)
+        return answer, new
+
+    def begin(self, words: Sequence[str]) -> None:
+        """Give a command, and do not wait for what comes of it."""
         assert self._client.stdin is not None
         for line in (words, MARK):
             self._client.stdin.write(f"{shlex.join(line)}\n".encode())
         self._client.stdin.flush()
-        answer = self._read_to_the_mark()
-        complaint = self._complaints.read_text(encoding="utf-8")
-        assert not complaint, f"{shlex.join(words)}: {complaint}"
-        return answer
+
+    def kill(self) -> None:
+        """End the client in whatever it is doing."""
+        self._client.kill()
+        self._client.wait()
 
     def _read_to_the_mark(self) -> str:
         assert self._client.stdout is not None
