@@ -12,7 +12,8 @@ class Limits:
     # The gate in front of Perspective Broker.
     gate_frame_bytes: int = 1024
     gate_seconds: float = 15.0
-    unix_connections_before_login: int = 16
+    unix_connections_before_login: int = 16  # of one user
+    strangers_before_login: int = 64  # of all users but root and the daemon's own
     refusals_told: int = 100  # users of whose refusal the log tells, once each
 
     # One message of Perspective Broker, once logged in.
