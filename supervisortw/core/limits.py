@@ -54,6 +54,7 @@ class Limits:
     log_read_bytes: int = 64 * 1024
     tail_scan_bytes: int = 1024 * 1024
     tail_lines: int = 15
+    echo_bytes: int = 64 * 1024  # of the daemon's log that wait for a reader of its stdout
 
     # Processes.
     files_kept: int = 16  # for clients and walks, where programs want more than may be open
