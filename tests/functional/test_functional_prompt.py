@@ -98,6 +98,21 @@ def test_ctrl_c_ends_a_followed_log_and_the_prompt_is_back(running: Daemon, kind
         assert shell.command("list up") == ["ticker", "sleeper"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("typed", "shown"), [("stop al", 0), ("tail -f ticker\r", 8)])
+def test_a_signal_to_end_leaves_the_terminal_as_it_was(
+    running: Daemon, kind: str, typed: str, shown: int
+) -> None:
+    with terminal(running, kind, "-s", str(running.socket)) as shell:
+        shell.wait_for_prompt()
+        shell.type(typed)
+        wait_until(lambda: typed.strip() in shell.look(), shell.look)
+        wait_until(lambda: shell.look().count("tick") >= shown, shell.look)
+        shell.process.send_signal(signal.SIGTERM)
+        assert "Traceback" not in "".join(shell.ends_with(-signal.SIGTERM))
+        assert shell.shows_what_is_typed()
+
+
 def test_a_daemon_that_goes_away_is_told_at_once(running: Daemon) -> None:
     with terminal(running, "xterm", "-s", str(running.socket)) as shell:
         shell.wait_for_prompt()

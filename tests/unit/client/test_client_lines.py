@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fakes.asking import Asked, answer
@@ -184,6 +185,42 @@ class TestInterrupts:
         [interrupt] = later
         interrupt()
         assert pressed == [1]
+
+
+class TestBeingAskedToEnd:
+    @pytest.fixture
+    def set_to(self, monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
+        """Return what becomes of each signal."""
+        handlers: dict[int, Any] = {}
+        monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+        return handlers
+
+    @pytest.fixture
+    def killed(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """Return the signals that were sent to ourselves."""
+        sent: list[int] = []
+        monkeypatch.setattr("os.kill", lambda pid, number: sent.append(number))
+        return sent
+
+    def test_it_ends_us_as_it_would_without_a_reactor(self, set_to: dict[int, Any]) -> None:
+        Interrupts(lambda function: function()).install()
+        assert set_to[signal.SIGTERM] is signal.SIG_DFL
+
+    def test_what_has_to_be_tidied_up_is_and_then_it_ends_us(
+        self, set_to: dict[int, Any], killed: list[int]
+    ) -> None:
+        tidied: list[int] = []
+        with Interrupts(lambda function: function()).ending_with(lambda: tidied.append(1)):
+            set_to[signal.SIGTERM](signal.SIGTERM, None)
+            assert (tidied, killed) == ([1], [])
+        assert set_to[signal.SIGTERM] is signal.SIG_DFL
+        assert killed == [signal.SIGTERM]
+
+    def test_who_was_not_asked_goes_on(self, set_to: dict[int, Any], killed: list[int]) -> None:
+        with Interrupts(lambda function: function()).ending_with(list):
+            pass
+        assert set_to[signal.SIGTERM] is signal.SIG_DFL
+        assert not killed
 
 
 class Typed:
