@@ -56,7 +56,10 @@ async def run_prompt(desk: Desk, name: str, interrupts: Interrupts) -> ExitCode:
             return await Deferred.fromFuture(prompting)
 
     async def confirm(question: str) -> bool:
-        answer = await ask(f"{question} [y/N] ", None)
+        try:
+            answer = await ask(f"{question} [y/N] ", None)
+        except PromptInterrupt:
+            return False
         return answer.strip().lower() in ("y", "yes")
 
     desk.notice = notice

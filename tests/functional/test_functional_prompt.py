@@ -77,11 +77,27 @@ def test_the_history_is_there_the_next_time(running: Daemon) -> None:
             shell.ends_with(0)
 
 
-def test_ctrl_c_drops_the_line_that_is_being_typed(running: Daemon) -> None:
-    with terminal(running, "xterm", "-s", str(running.socket)) as shell:
+@pytest.mark.parametrize("kind", KINDS)
+def test_ctrl_c_drops_the_line_that_is_being_typed(running: Daemon, kind: str) -> None:
+    with terminal(running, kind, "-s", str(running.socket)) as shell:
         shell.wait_for_prompt()
-        shell.type("stop all")
-        shell.expect("> stop all")
+        for _ in range(2):
+            shell.type("stop all")
+            shell.expect("> stop all")
+            shell.type("\x03")
+            shell.wait_for_prompt()
+        for _ in range(2):
+            assert shell.command("list up") == ["ticker", "sleeper"]
+        shell.type("\x04")
+        shell.ends_with(0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ctrl_c_is_no_answer_to_a_question(running: Daemon, kind: str) -> None:
+    with terminal(running, kind, "-s", str(running.socket)) as shell:
+        shell.wait_for_prompt()
+        shell.type("shutdown\r")
+        shell.expect("[y/N]")
         shell.type("\x03")
         shell.wait_for_prompt()
         assert shell.command("list up") == ["ticker", "sleeper"]
