@@ -36,9 +36,7 @@ class Echo:
         self._waiting += line
         if self._flush() and self._left_out:
             left_out, self._left_out = self._left_out, 0
-            log.warn(
-                "standard output is read again; {lines} lines are missing there", lines=left_out
-            )
+            log.warn("standard output is read again; lines missing there: {count}", count=left_out)
 
     def _flush(self) -> bool:
         """Write what is taken at once; return whether that was all."""

@@ -121,7 +121,7 @@ def test_so_much_waits_and_no_more_and_what_is_left_out_is_told_once(
     assert shown == LINE * (len(shown) // len(LINE))
     pipe.echo.write(LINE)
     [event] = told
-    assert formatEvent(event) == "standard output is read again; 7 lines are missing there"
+    assert formatEvent(event) == "standard output is read again; lines missing there: 7"
 
 
 def test_a_reader_that_is_gone_does_no_harm(pipe: Pipe, told: list[Any]) -> None:
