@@ -68,11 +68,11 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
 def _add_how(parser: argparse.ArgumentParser) -> None:
     default = "(default: %(default)s)"
     parser.add_argument(
-        "--bin", type=Path, metavar="DIR", help="where the programs of supervisortw are"
+        "--bin", type=_absolute, metavar="DIR", help="where the programs of supervisortw are"
     )
     parser.add_argument(
         "--peers",
-        type=Path,
+        type=_absolute,
         action="append",
         default=[],
         metavar="DIR",
@@ -95,7 +95,14 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"how long anything may take {default}",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all values to a file, too")
+    parser.add_argument(
+        "--json", type=_absolute, metavar="FILE", help="write all values to a file, too"
+    )
+
+
+def _absolute(text: str) -> Path:
+    """Return a path that means the same in the directories in which programs are run."""
+    return Path(text).absolute()
 
 
 def _some_of(known: Sequence[str]) -> Callable[[str], list[str]]:

@@ -36,6 +36,11 @@ class User:
     via: str
 
 
+def at_home(own_uid: int | None = None) -> frozenset[int]:
+    """Return who a daemon of ``own_uid``, by default our own, obeys: root and that user."""
+    return frozenset({0, os.geteuid() if own_uid is None else own_uid})
+
+
 @implementer(ICredentialsChecker)
 class PeerChecker:
     """Lets root and the daemon's own user in, and nobody else."""
@@ -43,7 +48,7 @@ class PeerChecker:
     credentialInterfaces = (IPeer,)
 
     def __init__(self, own_uid: int | None = None) -> None:
-        self._allowed = frozenset({0, os.geteuid() if own_uid is None else own_uid})
+        self._allowed = at_home(own_uid)
 
     def requestAvatarId(  # type: ignore[override]  # cred hands on any value as the avatar's id
         self, credentials: PeerCredentials

@@ -1,9 +1,11 @@
-"""Ctrl-C: it ends the wait for an answer, never what the daemon does about it."""
+"""Signals: Ctrl-C ends the wait for an answer, SIGTERM the client; neither what the daemon does."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -27,8 +29,27 @@ class Interrupts:
         self._interrupted = False
 
     def install(self) -> None:
-        """Take SIGINT over from the reactor, which has to run already."""
+        """Take the signals over from the reactor, which has to run already."""
         signal.signal(signal.SIGINT, lambda number, frame: self._call_in_reactor(self.interrupt))
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    @contextlib.contextmanager
+    def ending_with(self, tidy: Callable[[], object]) -> Iterator[None]:
+        """Let SIGTERM call ``tidy``, which has to end what is done here, and us only after that."""
+        asked = False
+
+        def asked_to_end() -> None:
+            nonlocal asked
+            asked = True
+            tidy()
+
+        signal.signal(signal.SIGTERM, lambda number, frame: self._call_in_reactor(asked_to_end))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if asked:
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def interrupt(self) -> None:
         """Do what Ctrl-C does."""

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from supervisortw.client.command import Leave
 from supervisortw.client.commands import run
@@ -19,9 +19,15 @@ from supervisortw.client.interrupts import Interrupted, Interrupts
 async def run_lines(desk: Desk, reactor: Any, prompt: str, interrupts: Interrupts) -> ExitCode:
     """Carry out the lines of standard input, one after the other; return the worst exit code."""
 
+    typed = StandardInput(reactor)
+
     async def confirm(question: str) -> bool:
         desk.write(f"{question} [y/N] ")
-        answer = await _next_line(reactor)
+        try:
+            answer = await typed.next_line()
+        except CancelledError:  # Ctrl-C
+            desk.leave_echo()
+            return False
         return answer.strip().lower() in ("y", "yes")
 
     if prompt:  # somebody is there to be asked
@@ -30,12 +36,14 @@ async def run_lines(desk: Desk, reactor: Any, prompt: str, interrupts: Interrupt
     while True:
         desk.write(prompt)
         try:
-            line = await interrupts.guard(_next_line(reactor))
+            line = await interrupts.guard(typed.next_line())
             if not line:
                 return worst
             worst = max(worst, await run_line(desk, line, interrupts))
         except Interrupted:
-            return ExitCode.INTERRUPTED
+            if not prompt:
+                return ExitCode.INTERRUPTED
+            desk.leave_echo()  # the terminal has dropped what was typed
         except Leave:
             return worst
 
@@ -56,18 +64,30 @@ async def run_line(desk: Desk, line: str, interrupts: Interrupts) -> ExitCode:
         return ExitCode.INTERRUPTED
 
 
-async def _next_line(reactor: Any) -> str:
-    """Read a line in a thread that nobody waits for at the end; empty at the end of the input."""
-    line: Deferred[str] = Deferred()
+class StandardInput:
+    """The lines of standard input, each read in a thread that nobody waits for at the end.
 
-    def read() -> None:
-        text = sys.stdin.readline()
-        reactor.callFromThread(_fire, line, text)
+    Whoever stops waiting for a line leaves it to the next one who does.
+    """
 
-    threading.Thread(target=read, daemon=True).start()
-    return await line
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._reading = False
+        self._wanted: Deferred[str] = Deferred()
 
+    async def next_line(self) -> str:
+        """Return the next line; an empty text at the end of the input."""
+        wanted: Deferred[str] = Deferred()
+        self._wanted = wanted
+        if not self._reading:
+            self._reading = True
+            threading.Thread(target=self._read, daemon=True).start()
+        return await wanted
 
-def _fire(line: Deferred[str], text: str) -> None:
-    if not line.called:
-        line.callback(text)
+    def _read(self) -> None:
+        self._reactor.callFromThread(self._came, sys.stdin.readline())
+
+    def _came(self, line: str) -> None:
+        self._reading = False
+        if not self._wanted.called:
+            self._wanted.callback(line)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Iterable
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
@@ -25,8 +24,6 @@ from supervisortw.config.places import state_directory
 from supervisortw.core.text import printable
 from supervisortw.errors import SupervisorError
 
-Answer = TypeVar("Answer")
-
 GROUPS = ("all", "up", "down")
 STDERR = "stderr"
 SIGNALS = tuple(sorted(each.name.removeprefix("SIG") for each in signal.Signals))
@@ -38,9 +35,9 @@ class PromptInterrupt(Exception):
 
 async def run_prompt(desk: Desk, name: str, interrupts: Interrupts) -> ExitCode:
     """Read and carry out commands until the user leaves; the exit code is always 0."""
+    completer = CommandCompleter(desk)
     session: PromptSession[str] = PromptSession(
         history=_history(),
-        completer=CommandCompleter(desk),
         complete_while_typing=False,
         interrupt_exception=PromptInterrupt,
     )
@@ -51,8 +48,18 @@ async def run_prompt(desk: Desk, name: str, interrupts: Interrupts) -> ExitCode:
         else:
             desk.complain(text)
 
+    async def ask(text: str, completer: Completer | None) -> str:
+        prompting = asyncio.ensure_future(
+            session.prompt_async(text, completer=completer, handle_sigint=False)
+        )
+        with interrupts.ending_with(prompting.cancel):  # it has the terminal in another mode
+            return await Deferred.fromFuture(prompting)
+
     async def confirm(question: str) -> bool:
-        answer = await _ask(session, f"{question} [y/N] ", completer=None)
+        try:
+            answer = await ask(f"{question} [y/N] ", None)
+        except PromptInterrupt:
+            return False
         return answer.strip().lower() in ("y", "yes")
 
     desk.notice = notice
@@ -62,21 +69,12 @@ async def run_prompt(desk: Desk, name: str, interrupts: Interrupts) -> ExitCode:
     try:
         while True:
             try:
-                line = await _ask(session, _prompt(desk, name), completer=session.completer)
+                line = await ask(_prompt(desk, name), completer)
             except PromptInterrupt:
                 continue
             await run_line(desk, line, interrupts)
     except (EOFError, Leave):
         return ExitCode.OK
-
-
-async def _ask(session: PromptSession[str], text: str, *, completer: Completer | None) -> str:
-    prompting = session.prompt_async(text, completer=completer, handle_sigint=False)
-    return await _as_deferred(prompting)
-
-
-def _as_deferred(waiting: Coroutine[Any, Any, Answer]) -> Deferred[Answer]:
-    return Deferred.fromFuture(asyncio.ensure_future(waiting))
 
 
 def _prompt(desk: Desk, name: str) -> str:

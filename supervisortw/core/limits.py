@@ -12,7 +12,8 @@ class Limits:
     # The gate in front of Perspective Broker.
     gate_frame_bytes: int = 1024
     gate_seconds: float = 15.0
-    unix_connections_before_login: int = 16
+    unix_connections_before_login: int = 16  # of one user
+    strangers_before_login: int = 64  # of all users but root and the daemon's own
     refusals_told: int = 100  # users of whose refusal the log tells, once each
 
     # One message of Perspective Broker, once logged in.
@@ -58,6 +59,7 @@ class Limits:
     )  # at the end of a process: a pipe that it enlarged holds that
     tail_scan_bytes: int = 1024 * 1024
     tail_lines: int = 15
+    echo_bytes: int = 64 * 1024  # of the daemon's log that wait for a reader of its stdout
 
     # Processes.
     files_at_most: int = (

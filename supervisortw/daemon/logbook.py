@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +17,7 @@ from twisted.logger import (
 from zope.interface import implementer
 
 from supervisortw.core.text import one_line
+from supervisortw.daemon.echo import Echo, opened_again
 from supervisortw.daemon.events import StateChanged
 from supervisortw.daemon.output import LogFile
 
@@ -33,17 +32,18 @@ LEVELS = {
 }
 
 OURS = "supervisor"
+STDOUT = 1
 
 
 class LogBook:
-    """Writes log events as lines to the log file, and to the terminal in the foreground.
+    """Writes log events as lines to the log file, and to standard output in the foreground.
 
     Events of other libraries are written from warnings on: Twisted tells every connection.
     """
 
     def __init__(self, target: LogFile, loglevel: str, *, echo: bool) -> None:
         self.target = target
-        self._echo = echo
+        self._echo = Echo(STDOUT, opened_again(STDOUT)) if echo else None
         self._level = LogLevelFilterPredicate()
         self.set_level(loglevel)
 
@@ -60,8 +60,8 @@ class LogBook:
     def _write(self, line: str) -> None:
         data = line.encode("utf-8", "backslashreplace")
         self.target.write(data)
-        if self._echo:
-            _write_to_terminal(data)
+        if self._echo is not None:
+            self._echo.write(data)
 
 
 @implementer(ILogObserver)
@@ -100,8 +100,3 @@ def _text(event: LogEvent) -> str:
 def _legacy_text(event: LogEvent) -> str:
     parts: Any = event.get("message") or ()
     return " ".join(str(part) for part in parts)
-
-
-def _write_to_terminal(data: bytes) -> None:
-    with contextlib.suppress(OSError):  # the file has the line, if the terminal does not take it
-        os.write(1, data)

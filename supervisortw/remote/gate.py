@@ -11,6 +11,7 @@ another first message, with a method of its own in `ServerGate` that may wait fo
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Awaitable, Callable, Container
 from typing import Any
 
@@ -44,29 +45,46 @@ def identified(peer: Peer | None) -> Peer | None:
 
 
 class AdmissionCounter:
-    """Counts who waits at the gate and who is inside, for all listeners that share it."""
+    """Counts who waits at the gate and who is inside, for all listeners that share it.
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
+    Each user has a share of the room to wait. Only users ``at_home`` have theirs whoever else waits.
+    """
+
+    def __init__(self, at_home: Container[int], limits: Limits = LIMITS) -> None:
+        self._at_home = at_home
         self._limits = limits
+        self._waiting: Counter[int | None] = Counter()
         self._users: dict[str, int] = {}
         self._refused: set[str] = set()
         self._told = False
-        self.waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return self._waiting.total()
 
     @property
     def sessions(self) -> int:
         """How many are inside."""
         return sum(self._users.values())
 
-    def wait(self) -> bool:
-        """Let one more wait at the gate; false if there is no room."""
-        room = self.waiting < self._limits.unix_connections_before_login
-        self.waiting += room
+    def wait(self, uid: int | None) -> bool:
+        """Let one more of ``uid``, or of those without one, wait; false if there is no room."""
+        room = self._waiting[uid] < self._limits.unix_connections_before_login and (
+            uid in self._at_home or self._strangers() < self._limits.strangers_before_login
+        )
+        if room:
+            self._waiting[uid] += 1
         return room
 
-    def leave(self) -> None:
-        """One does not wait any more."""
-        self.waiting -= 1
+    def leave(self, uid: int | None) -> None:
+        """One of ``uid`` does not wait any more."""
+        self._waiting[uid] -= 1
+        if not self._waiting[uid]:
+            del self._waiting[uid]
+
+    def _strangers(self) -> int:
+        return sum(n for uid, n in self._waiting.items() if uid not in self._at_home)
 
     def enter(self, user: str) -> bool:
         """Let ``user`` in with one more session; false if there is no room."""
@@ -136,6 +154,7 @@ class ServerGate(Protocol):
         self._timer: Timer | None = None
         self._deciding: Deferred[Any] | None = None
         self._broker: Protocol | None = None
+        self._peer: Peer | None = None
         self._at_the_end: list[Callable[[], object]] = []
         self.transport: Any = None
 
@@ -143,10 +162,11 @@ class ServerGate(Protocol):
 
     def connectionMade(self) -> None:
         """Give the peer its time, if there is room for one more to wait."""
-        if not self._admission.wait():
+        self._peer = identified(self._peer_of(self.transport))
+        if not self._admission.wait(self._uid):
             self._close("too many connections wait for their login")
             return
-        self._at_the_end.append(self._admission.leave)
+        self._at_the_end.append(self._stop_waiting)
         self._state = _State.READING
         self._timer = self._clock.callLater(self._limits.gate_seconds, self._too_late)
 
@@ -176,6 +196,13 @@ class ServerGate(Protocol):
         while self._at_the_end:
             self._at_the_end.pop()()
 
+    @property
+    def _uid(self) -> int | None:
+        return None if self._peer is None else self._peer.uid
+
+    def _stop_waiting(self) -> None:
+        self._admission.leave(self._uid)
+
     # Reading.
 
     def _read(self, data: bytes) -> None:
@@ -197,7 +224,7 @@ class ServerGate(Protocol):
         begin(message)
 
     def _peer_login(self, message: list[bytes]) -> None:
-        peer = identified(self._peer_of(self.transport))
+        peer = self._peer
         if len(message) != 1 or peer is None:
             raise FrameError("a peer that the system does not vouch for")
         self._decide(str(peer), f"uid {peer.uid}", self._login, peer)
@@ -242,8 +269,8 @@ class ServerGate(Protocol):
 
     def _open(self, root: Any, who: str) -> None:
         self._stop_timer()
-        self._admission.leave()
-        self._at_the_end.remove(self._admission.leave)
+        self._stop_waiting()
+        self._at_the_end.remove(self._stop_waiting)
         self._state = _State.OPEN
         self.transport.write(pack([ADMITTED]))
         self._broker = self._make_broker(root, who)

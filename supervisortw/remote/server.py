@@ -12,7 +12,7 @@ from twisted.cred.portal import Portal
 from twisted.internet.protocol import Protocol
 from twisted.spread import pb
 
-from supervisortw.auth import PeerCredentials
+from supervisortw.auth import PeerCredentials, at_home
 from supervisortw.interfaces import Clock
 from supervisortw.remote.gate import AdmissionCounter, Logout, ServerGate, ServerGates
 from supervisortw.remote.limited import LimitedBroker
@@ -26,7 +26,7 @@ class ControlFactory(ServerGates):
         super().__init__(self._gate)
         self._portal = portal
         self._clock = clock
-        self._admission = AdmissionCounter()
+        self._admission = AdmissionCounter(at_home())
         self._brokers: set[LimitedBroker] = set()
 
     def close_sessions(self) -> None:

@@ -123,6 +123,11 @@ class Terminal:
         assert self.process.wait(PATIENCE) == code, self.screen.rows
         return [line.rstrip() for line in self.screen.rows[self._begun :]]
 
+    def shows_what_is_typed(self) -> bool:
+        """Tell whether the terminal is one for lines, as a shell expects it."""
+        local = termios.tcgetattr(self._controller)[3]
+        return bool(local & termios.ECHO and local & termios.ICANON)
+
     def look(self) -> str:
         """Return everything that is shown by now."""
         while self._open and select.select([self._controller], [], [], 0)[0]:

@@ -124,12 +124,15 @@ def test_a_reader_who_has_seen_enough_is_no_failure(running: Daemon) -> None:
     assert client.wait(10) == 0
 
 
+SLOW = """
+    <program slow>
+      command /bin/sh -c 'trap "sleep 1; exit 0" TERM; echo up; while :; do sleep 0.1; done'
+    </program>
+    """
+
+
 def test_ctrl_c_exits_with_5_and_what_was_asked_for_goes_on(daemon: Daemon) -> None:
-    daemon.write("""
-        <program slow>
-          command /bin/sh -c 'trap "sleep 1; exit 0" TERM; echo up; while :; do sleep 0.1; done'
-        </program>
-        """)
+    daemon.write(SLOW)
     daemon.start()
     daemon.wait_for_output("slow", "up")
     client = daemon.begin(daemon.ctl_command("stop", "slow"), stderr=subprocess.PIPE)
@@ -138,6 +141,29 @@ def test_ctrl_c_exits_with_5_and_what_was_asked_for_goes_on(daemon: Daemon) -> N
     client.send_signal(signal.SIGINT)
     assert client.stderr.read() == b"interrupted; what was asked for goes on in the daemon\n"
     assert client.wait(5) == 5
+    daemon.wait_for("slow", "STOPPED")
+
+
+def test_a_signal_to_end_is_obeyed_without_a_word_and_what_was_asked_for_goes_on(
+    daemon: Daemon,
+) -> None:
+    daemon.write(SLOW)
+    daemon.start()
+    daemon.wait_for_output("slow", "up")
+    pipe = subprocess.PIPE
+    client = daemon.begin(daemon.ctl_command("stop", "slow"), stderr=pipe)
+    reader = daemon.begin(daemon.ctl_command(), stdin=pipe, stdout=pipe, stderr=pipe)
+    assert reader.stdin is not None
+    assert reader.stdout is not None
+    reader.stdin.write(b"pid\n")
+    reader.stdin.flush()
+    assert reader.stdout.readline() == b"%d\n" % daemon.pid
+    wait_until(lambda: "asks: stop slow" in daemon.log_text(), daemon.log_text)
+    for each in (client, reader):
+        each.send_signal(signal.SIGTERM)
+        assert each.stderr is not None
+        assert each.stderr.read() == b""
+        assert each.wait(5) == -signal.SIGTERM
     daemon.wait_for("slow", "STOPPED")
 
 

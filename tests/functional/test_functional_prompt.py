@@ -77,11 +77,27 @@ def test_the_history_is_there_the_next_time(running: Daemon) -> None:
             shell.ends_with(0)
 
 
-def test_ctrl_c_drops_the_line_that_is_being_typed(running: Daemon) -> None:
-    with terminal(running, "xterm", "-s", str(running.socket)) as shell:
+@pytest.mark.parametrize("kind", KINDS)
+def test_ctrl_c_drops_the_line_that_is_being_typed(running: Daemon, kind: str) -> None:
+    with terminal(running, kind, "-s", str(running.socket)) as shell:
         shell.wait_for_prompt()
-        shell.type("stop all")
-        shell.expect("> stop all")
+        for _ in range(2):
+            shell.type("stop all")
+            shell.expect("> stop all")
+            shell.type("\x03")
+            shell.wait_for_prompt()
+        for _ in range(2):
+            assert shell.command("list up") == ["ticker", "sleeper"]
+        shell.type("\x04")
+        shell.ends_with(0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ctrl_c_is_no_answer_to_a_question(running: Daemon, kind: str) -> None:
+    with terminal(running, kind, "-s", str(running.socket)) as shell:
+        shell.wait_for_prompt()
+        shell.type("shutdown\r")
+        shell.expect("[y/N]")
         shell.type("\x03")
         shell.wait_for_prompt()
         assert shell.command("list up") == ["ticker", "sleeper"]
@@ -96,6 +112,21 @@ def test_ctrl_c_ends_a_followed_log_and_the_prompt_is_back(running: Daemon, kind
         shell.type("\x03")
         shell.wait_for_prompt(seconds=3)
         assert shell.command("list up") == ["ticker", "sleeper"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("typed", "shown"), [("stop al", 0), ("tail -f ticker\r", 8)])
+def test_a_signal_to_end_leaves_the_terminal_as_it_was(
+    running: Daemon, kind: str, typed: str, shown: int
+) -> None:
+    with terminal(running, kind, "-s", str(running.socket)) as shell:
+        shell.wait_for_prompt()
+        shell.type(typed)
+        wait_until(lambda: typed.strip() in shell.look(), shell.look)
+        wait_until(lambda: shell.look().count("tick") >= shown, shell.look)
+        shell.process.send_signal(signal.SIGTERM)
+        assert "Traceback" not in "".join(shell.ends_with(-signal.SIGTERM))
+        assert shell.shows_what_is_typed()
 
 
 def test_a_daemon_that_goes_away_is_told_at_once(running: Daemon) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import stat
 
@@ -46,6 +48,28 @@ def test_in_the_foreground_it_prints_the_report_and_then_its_log(daemon: Daemon)
     assert "supervisord" in first
     assert f"  pid            {daemon.pid}\n" in _said(daemon)
     assert daemon.status().up == ("sleeper",)
+
+
+def test_in_the_foreground_it_does_not_depend_on_who_reads_its_log(daemon: Daemon) -> None:
+    daemon.write(SLEEPER)
+    read_end, write_end = os.pipe()
+    process = daemon.start_in_foreground(stdout=write_end)
+    wait_until(lambda: "STARTING -> RUNNING" in daemon.log_text(), daemon.log_text)
+    # Ours, since the daemon must not get a pipe that refuses instead of waiting.
+    filling = os.open(f"/proc/self/fd/{write_end}", os.O_WRONLY | os.O_NONBLOCK)
+    os.close(write_end)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(filling, b"." * select.PIPE_BUF):
+            pass
+    os.close(filling)
+    daemon.ask("stop", "sleeper")
+    os.set_blocking(read_end, False)
+    assert b"STOPPING" not in os.read(read_end, 2**20)
+    daemon.ask("start", "sleeper")
+    assert b"sleeper: RUNNING -> STOPPING" in os.read(read_end, 2**20)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    os.close(read_end)
 
 
 def test_ctrl_c_ends_it_once_and_cleanly(daemon: Daemon) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -79,6 +80,30 @@ def test_a_stranger_who_says_hello_gets_one_answer_and_no_broker(
     done = daemon.run(python)
     daemon.account = own
     assert done.stdout == f"{refused!r}\n"
+
+
+def test_silent_strangers_do_not_keep_root_waiting(
+    daemon: Daemon, ordinary: Account, stranger: Account
+) -> None:
+    daemon.place.chmod(0o711)
+    daemon.write(SLEEPER, "socket-mode 0666")
+    daemon.start()
+    daemon.hang_up()
+    connect = (
+        "import socket, sys\n"
+        "held = [socket.socket(socket.AF_UNIX) for _ in range(40)]\n"
+        "for s in held: s.connect(sys.argv[1])\n"
+        "print(flush=True); sys.stdin.read()\n"
+    )
+    crowd = [sys.executable, "-I", "-c", connect, str(daemon.socket)]
+    for account in (ordinary, stranger):
+        own, daemon.account = daemon.account, account
+        silent = daemon.begin(crowd, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        daemon.account = own
+        assert silent.stdout is not None
+        assert silent.stdout.read(1) == b"\n"
+    done = daemon.ctl("status")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("closed", ["the socket", "its directory"])

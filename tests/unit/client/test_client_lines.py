@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import signal
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fakes.asking import Asked, answer
@@ -16,7 +18,7 @@ from supervisortw.client.command import Leave
 from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode, code_of
 from supervisortw.client.interrupts import Interrupted, Interrupts
-from supervisortw.client.lines import run_line, run_lines
+from supervisortw.client.lines import StandardInput, run_line, run_lines
 from supervisortw.config.typed import parse_address
 from supervisortw.errors import (
     AlreadyRunning,
@@ -186,15 +188,51 @@ class TestInterrupts:
         assert pressed == [1]
 
 
+class TestBeingAskedToEnd:
+    @pytest.fixture
+    def set_to(self, monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
+        """Return what becomes of each signal."""
+        handlers: dict[int, Any] = {}
+        monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+        return handlers
+
+    @pytest.fixture
+    def killed(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """Return the signals that were sent to ourselves."""
+        sent: list[int] = []
+        monkeypatch.setattr("os.kill", lambda pid, number: sent.append(number))
+        return sent
+
+    def test_it_ends_us_as_it_would_without_a_reactor(self, set_to: dict[int, Any]) -> None:
+        Interrupts(lambda function: function()).install()
+        assert set_to[signal.SIGTERM] is signal.SIG_DFL
+
+    def test_what_has_to_be_tidied_up_is_and_then_it_ends_us(
+        self, set_to: dict[int, Any], killed: list[int]
+    ) -> None:
+        tidied: list[int] = []
+        with Interrupts(lambda function: function()).ending_with(lambda: tidied.append(1)):
+            set_to[signal.SIGTERM](signal.SIGTERM, None)
+            assert (tidied, killed) == ([1], [])
+        assert set_to[signal.SIGTERM] is signal.SIG_DFL
+        assert killed == [signal.SIGTERM]
+
+    def test_who_was_not_asked_goes_on(self, set_to: dict[int, Any], killed: list[int]) -> None:
+        with Interrupts(lambda function: function()).ending_with(list):
+            pass
+        assert set_to[signal.SIGTERM] is signal.SIG_DFL
+        assert not killed
+
+
 class Typed:
     """Standard input as a list of lines; every read is answered when the test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *typed: str) -> None:
         self.waiting: Deferred[str] | None = None
         self._lines = list(typed)
-        monkeypatch.setattr(lines, "_next_line", self.next_line)
+        monkeypatch.setattr(lines, "StandardInput", lambda reactor: self)
 
-    async def next_line(self, reactor: object) -> str:
+    async def next_line(self) -> str:
         if self._lines:
             return self._lines.pop(0)
         self.waiting = Deferred()
@@ -263,6 +301,32 @@ class TestRunLines:
         person.interrupts.interrupt()
         assert asked.answer is ExitCode.INTERRUPTED
 
+    def test_at_a_prompt_ctrl_c_drops_the_line_and_the_next_one_is_waited_for(
+        self, person: Person, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        typed = Typed(monkeypatch, "pid\n")
+        asked = self.run(person, "supervisor> ")
+        for _ in range(2):
+            person.interrupts.interrupt()
+            assert not asked.done
+        assert typed.waiting is not None
+        typed.waiting.callback("")
+        assert asked.answer is ExitCode.OK
+        assert person.desk.out.count("supervisor> ") == 4
+
+    def test_ctrl_c_is_no_answer_to_a_question(
+        self, person: Person, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        typed = Typed(monkeypatch, "shutdown\n")
+        asked = self.run(person, "supervisor> ")
+        person.interrupts.interrupt()
+        assert not asked.done
+        assert person.desk.out.endswith("supervisor> ")
+        assert not person.desk.complaints()
+        assert ("shutdown",) not in person.terminal.daemon().asked
+        assert typed.waiting is not None
+        typed.waiting.callback("")
+
     def test_ctrl_c_during_a_command_does_not_lose_the_next_lines(
         self, person: Person, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -274,23 +338,61 @@ class TestRunLines:
         assert person.desk.printed() == ["4000"]
 
 
-def test_a_line_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    class AtOnce:
-        """Stands for a thread."""
+class Threads:
+    """Stands for threads that read lines, which come when the test says so."""
 
-        def __init__(self, *, target: Callable[[], None], daemon: bool) -> None:
-            assert daemon, "nobody waits for it in the end"
-            self.start = target
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+        self.started: list[Callable[[], None]] = []
+        monkeypatch.setattr(lines.threading, "Thread", self.make)
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
-    class Reactor:
-        def callFromThread(self, function: Callable[..., None], *arguments: object) -> None:
-            function(*arguments)
+    def make(self, *, target: Callable[[], None], daemon: bool) -> SimpleNamespace:
+        assert daemon, "nobody waits for it in the end"
+        return SimpleNamespace(start=lambda: self.started.append(target))
 
-    monkeypatch.setattr(lines.threading, "Thread", AtOnce)
-    monkeypatch.setattr("sys.stdin", io.StringIO("start web\nlast"))
-    assert answer(lines._next_line(Reactor())) == "start web\n"
-    assert answer(lines._next_line(Reactor())) == "last"
-    assert answer(lines._next_line(Reactor())) == ""
+    def callFromThread(self, function: Callable[..., None], *arguments: object) -> None:
+        function(*arguments)
+
+    def a_line_comes(self) -> None:
+        [read] = self.started
+        self.started.clear()
+        read()
+
+
+class TestStandardInput:
+    def test_each_line_is_read_in_a_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        threads = Threads(monkeypatch, "start web\nlast")
+        typed = StandardInput(threads)
+        for line in ("start web\n", "last", ""):
+            asked = Asked(typed.next_line())
+            assert not asked.done
+            threads.a_line_comes()
+            assert asked.answer == line
+
+    def test_a_line_that_nobody_waits_for_any_more_is_the_next_ones(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        threads = Threads(monkeypatch, "start web\nlast")
+        typed = StandardInput(threads)
+        given_up = Deferred.fromCoroutine(typed.next_line())
+        given_up.addErrback(lambda failure: failure.trap(CancelledError))
+        given_up.cancel()
+        asked = Asked(typed.next_line())
+        threads.a_line_comes()
+        assert asked.answer == "start web\n"
+
+    def test_a_line_that_comes_while_nobody_waits_is_dropped(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        threads = Threads(monkeypatch, "start web\nlast")
+        typed = StandardInput(threads)
+        given_up = Deferred.fromCoroutine(typed.next_line())
+        given_up.addErrback(lambda failure: failure.trap(CancelledError))
+        given_up.cancel()
+        threads.a_line_comes()
+        asked = Asked(typed.next_line())
+        threads.a_line_comes()
+        assert asked.answer == "last"
 
 
 class TestExitCodes:

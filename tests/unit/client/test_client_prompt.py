@@ -219,6 +219,11 @@ class TestPrompt:
         typing.type(f"shutdown{ENTER}{answer}{ENTER}{CTRL_D}")
         assert (("shutdown",) in typing.terminal.daemon().asked) is done
 
+    def test_ctrl_c_is_no_answer_to_a_question(self, typing: Typing) -> None:
+        assert typing.type(f"shutdown{ENTER}{CTRL_C}pid{ENTER}{CTRL_D}") is ExitCode.OK
+        assert self.printed(typing) == ["4000"]
+        assert ("shutdown",) not in typing.terminal.daemon().asked
+
     def test_a_lost_connection_is_told(self, typing: Typing) -> None:
         typing.type(CTRL_D)
         typing.terminal.session().lose()

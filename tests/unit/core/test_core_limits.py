@@ -58,6 +58,10 @@ def test_one_user_cannot_take_all_sessions() -> None:
     assert LIMITS.sessions_per_user < LIMITS.sessions
 
 
+def test_one_user_cannot_take_the_whole_room_before_the_login() -> None:
+    assert LIMITS.unix_connections_before_login < LIMITS.strangers_before_login
+
+
 def test_a_verb_and_a_name_fit() -> None:
     assert LIMITS.name_characters >= 64
     assert LIMITS.broker_name_bytes >= len("perspective_restart")

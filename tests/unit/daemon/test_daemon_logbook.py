@@ -16,7 +16,6 @@ from twisted.python import log as legacy
 from twisted.python.failure import Failure
 
 from supervisortw.config.datatypes import log_level
-from supervisortw.daemon import logbook
 from supervisortw.daemon.logbook import LEVELS, LogBook
 from supervisortw.daemon.output import LogFile
 
@@ -181,24 +180,12 @@ class TestLevels:
         assert level == "debug" or level in LEVELS
 
 
-class TestTerminal:
-    def test_in_the_foreground_the_terminal_gets_the_lines_too(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        written: list[bytes] = []
-        monkeypatch.setattr(logbook.os, "write", lambda number, data: written.append(data))
-        bench = Bench(echo=True)
-        bench.ours.info("hello")
-        assert written == [bench.memory.data]
-
-    def test_a_terminal_that_is_gone_does_no_harm(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(number: int, data: bytes) -> int:
-            raise OSError(5, "Input/output error")
-
-        monkeypatch.setattr(logbook.os, "write", fail)
-        bench = Bench(echo=True)
-        bench.ours.info("hello")
-        assert bench.lines() == ["info hello"]
+def test_in_the_foreground_standard_output_gets_the_lines_too(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    bench = Bench(echo=True)
+    bench.ours.info("hello")
+    assert capfd.readouterr().out == bench.memory.data.decode()
 
 
 @pytest.fixture

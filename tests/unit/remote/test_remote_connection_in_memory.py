@@ -53,7 +53,7 @@ class Network:
         self.clock = Clock()
         self.server_broker = None
         self.logouts = 0
-        admission = AdmissionCounter()
+        admission = AdmissionCounter(frozenset({0}))
         self.server = ServerGate(
             clock=self.clock,
             login=self.login,

@@ -20,6 +20,7 @@ from supervisortw.remote.peers import Peer
 HELLO = pack([b"PEER1"])
 YES, NO = pack([b"\x01"]), pack([b"\x00"])
 ROOT = Peer(pid=1, uid=0, gid=0)
+OWN_UID = 1000
 LOST = Failure(ConnectionDone())
 
 
@@ -48,7 +49,7 @@ class Daemon:
         self.logouts = 0
         self.limits = limits
         self.peer = peer
-        self.admission = AdmissionCounter(limits)
+        self.admission = AdmissionCounter(frozenset({0, OWN_UID}), limits)
         self.login = login or self.admit
         self.gates = ServerGates(self.gate)
 
@@ -327,7 +328,7 @@ def test_more_while_the_login_is_decided_ends_the_connection(more) -> None:
     assert daemon.idle()
 
 
-def test_only_so_many_wait_before_their_login() -> None:
+def test_only_so_many_of_one_user_wait_before_their_login() -> None:
     daemon = Daemon()
     waiting = [daemon.connect() for _ in range(LIMITS.unix_connections_before_login)]
     newest = daemon.connect()
@@ -341,6 +342,56 @@ def test_only_so_many_wait_before_their_login() -> None:
     lose(waiting[1])
     assert not daemon.connect().transport.aborted
     assert daemon.connect().transport.aborted
+
+
+def wait_in_silence(daemon, *uids) -> int:
+    """Let each of ``uids`` connect as often as it may, and once more; return how many wait."""
+    for uid in uids:
+        daemon.peer = Peer(pid=5, uid=uid, gid=5)
+        while not daemon.connect().transport.aborted:
+            pass
+    return daemon.admission.waiting
+
+
+def comes_in(daemon, uid) -> bool:
+    daemon.peer = Peer(pid=6, uid=uid, gid=6)
+    gate = daemon.connect()
+    gate.dataReceived(HELLO)
+    return gate.transport.value() == YES
+
+
+def test_silent_connections_of_one_user_keep_nobody_else_out() -> None:
+    daemon = Daemon()
+    assert wait_in_silence(daemon, 7) == LIMITS.unix_connections_before_login
+    assert not comes_in(daemon, 7)
+    assert comes_in(daemon, 8)
+    assert comes_in(daemon, ROOT.uid)
+
+
+def test_many_users_together_keep_neither_root_nor_the_daemons_own_user_out() -> None:
+    daemon = Daemon()
+    assert wait_in_silence(daemon, *range(1, 50)) == LIMITS.strangers_before_login
+    assert not comes_in(daemon, 60)
+    assert comes_in(daemon, ROOT.uid)
+    assert comes_in(daemon, OWN_UID)
+
+
+def test_root_cannot_keep_the_daemons_own_user_out_nor_that_one_root() -> None:
+    daemon = Daemon()
+    wait_in_silence(daemon, *range(1, 50), ROOT.uid)
+    assert comes_in(daemon, OWN_UID)
+    daemon = Daemon()
+    wait_in_silence(daemon, *range(1, 50), OWN_UID)
+    assert comes_in(daemon, ROOT.uid)
+
+
+def test_peers_that_nobody_vouches_for_share_one_part_of_the_room() -> None:
+    daemon = Daemon(peer=None)
+    waiting = [daemon.connect() for _ in range(LIMITS.unix_connections_before_login)]
+    daemon.peer = Peer(pid=1, uid=65534, gid=65534)
+    assert daemon.connect().transport.aborted
+    assert not any(gate.transport.aborted for gate in waiting)
+    assert comes_in(daemon, 7)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +446,7 @@ def test_any_bytes_are_answered_or_not_but_never_raise(chunks, hello) -> None:
 
 def test_a_transport_without_a_handle_is_nobody() -> None:
     gate = ServerGate(
-        clock=Clock(), login=refuse, broker=SimpleNamespace, admission=AdmissionCounter()
+        clock=Clock(), login=refuse, broker=SimpleNamespace, admission=AdmissionCounter(frozenset())
     )
     gate.makeConnection(Transport())
     gate.dataReceived(HELLO)

@@ -32,7 +32,7 @@ def test_the_example_is_true() -> None:
         clock=clock,
         login=login,
         broker=lambda root, who: LimitedBroker(0, clock=clock, root=root, who=who),
-        admission=AdmissionCounter(),
+        admission=AdmissionCounter(frozenset({0})),
         peer_of=lambda transport: Peer(pid=1, uid=0, gid=0),
     )
     gate.makeConnection(Transport())
@@ -57,6 +57,7 @@ def test_the_limits_are_those_in_force() -> None:
     for number in (
         LIMITS.gate_frame_bytes,
         LIMITS.unix_connections_before_login,
+        LIMITS.strangers_before_login,
         LIMITS.sessions_per_user,
         LIMITS.sessions,
         LIMITS.broker_depth,
