@@ -630,6 +630,7 @@ class TestTheNextDaemon:
         assert world.heard() == "ended 50 768\n"
         world.ended.append((51, 9))
         world.end(signal.SIGKILL)
+        world.turn()
         with pytest.raises(BlockingIOError):
             world.heard()
         world.say("ended?\n")
