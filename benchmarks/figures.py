@@ -31,6 +31,7 @@ FIGURES = (
     Figure("stop-answer", "stop", "stop all: answer", "s"),
     Figure("start", "start", "start all: last one started", "s"),
     Figure("start-answer", "start", "start all: answer", "s"),
+    Figure("adopt", "adopt", "daemon killed: status of all {n}", "s"),
 )
 
 # In this order, in one life of the supervisor.

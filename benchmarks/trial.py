@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -89,6 +90,7 @@ class Trial:
             "killed": self._killed,
             "stop": self._stop,
             "start": self._start,
+            "adopt": self._adopt,
         }
         broken = ""
         for step in self._plan.steps:
@@ -202,6 +204,30 @@ class Trial:
             last = self._all_started(self._site.names, client.began, deadline)
         self._values["start"] = seconds(last - client.began)
         self._values["start-answer"] = seconds(answered - client.began)
+
+    def _adopt(self) -> None:
+        self._settle()
+        daemon = self._peer.killable(self._site)
+        if daemon is None:
+            raise Failed("nobody starts it again")
+        children = {self._starts.latest[name].pid for name in self._site.names}
+        deadline = self._deadline()
+        pidfd = os.pidfd_open(daemon)
+        try:
+            since = time.monotonic_ns()
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            select.select([pidfd], [], [], deadline.left())  # until then, the old one listens
+        finally:
+            os.close(pidfd)
+        while not self._peer.answers(self._site):
+            time.sleep(min(LOOK_AGAIN_SECONDS, deadline.left()))
+        with self._client("status") as client:
+            answered = client.wait(deadline)
+            client.check()
+            told = {int(word) for word in client.printed().split() if word.isdigit()}
+        if not children <= told:
+            raise Failed(f"status tells of {len(children & told)} of the {len(children)} children")
+        self._values["adopt"] = seconds(answered - since)
 
     # What the steps need.
 

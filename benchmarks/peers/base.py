@@ -68,6 +68,14 @@ class Peer(ABC):
     def client(self, site: Site, action: str) -> list[str]:
         """Return the command that does ``start``, ``stop`` or ``status`` for all children."""
 
+    def killable(self, site: Site) -> int | None:
+        """Return the pid of a daemon that somebody else of its own starts again, if it is killed."""
+        return None
+
+    def answers(self, site: Site) -> bool:
+        """Tell whether such a daemon listens to its client."""
+        return False
+
     def program(self, name: str) -> str:
         """Return the path of one of its programs."""
         for candidate in self.candidates(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 from peers.base import NotInstalled, Peer, Site, printed_by
@@ -51,3 +52,12 @@ class Supervisortw(Peer):
         """Return the command of supervisorctl."""
         words = ["status"] if action == "status" else [action, "all"]
         return [self._client, "-s", str(site.directory / "socket"), *words]
+
+    def killable(self, site: Site) -> int | None:
+        """Return the daemon that its holder starts again."""
+        return int((site.directory / "pid").read_text())
+
+    def answers(self, site: Site) -> bool:
+        """Connect to the control socket."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(site.directory / "socket")) == 0

@@ -555,8 +555,8 @@ class TestJournal:
 def test_only_who_is_to_be_remembered_stays_stopped_when_all_begins_anew(
     survivor: Survivor,
 ) -> None:
-    names = ["remembered", "forgotten", "up"]
-    survivor.write(_sleepers("remembered", "up", keys="remember yes") + _sleepers("forgotten"))
+    names = ["remembered", "forgotten", "running"]
+    survivor.write(_sleepers("remembered", "running", keys="remember yes") + _sleepers("forgotten"))
     survivor.start()
     _wait_until_up(survivor, *names)
     survivor.ask("stop", "remembered", "forgotten")
@@ -564,7 +564,7 @@ def test_only_who_is_to_be_remembered_stays_stopped_when_all_begins_anew(
     wait_until_gone(survivor.pid, survivor.holder)
     survivor.hang_up()
     survivor.again()
-    rows = _wait_until_up(survivor, "forgotten", "up")
+    rows = _wait_until_up(survivor, "forgotten", "running")
     assert rows["remembered"].state == "STOPPED"
     survivor.ask("start", "remembered")
     survivor.ask("shutdown")
