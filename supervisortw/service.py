@@ -98,7 +98,7 @@ class DaemonService(Service):
         watcher = exit_watcher(reactor)
         pidfds = watcher if isinstance(watcher, PidfdWatcher) else None
         departures = Departures(reactor, pidfds)
-        self._adopted = AdoptedProcesses(reactor, departures, pidfds, held=self._is_held)
+        self._adopted = AdoptedProcesses(reactor, departures, pidfds)
         self._orphans = Orphans(reactor, self._in_thread)
         self._ends: dict[int, int] = {}
         cgroups = Cgroups.find(heritage.token)

@@ -1,7 +1,7 @@
 """Processes that a former daemon has started: signals to them, and how they ended.
 
-They are no children of ours. While the holder is there, it is their parent, and tells how they ended.
-Without one their end is seen by their pidfds, and how it was is known where the kernel tells it.
+They are no children of ours. If the holder is their parent, it tells how they ended. The end of others is
+seen by their pidfds, and how it was is known where the kernel tells it.
 """
 
 from __future__ import annotations
@@ -93,37 +93,40 @@ class AdoptedProcesses:
     ``watcher`` is None where there are no pidfds.
     """
 
-    def __init__(
-        self, clock: Any, departures: Departures, watcher: PidfdWatcher | None, *, held: bool
-    ) -> None:
+    def __init__(self, clock: Any, departures: Departures, watcher: PidfdWatcher | None) -> None:
         self._clock = clock
         self._departures = departures
         self._watcher = watcher
-        self._held = held
         self._transports: dict[int, AdoptedTransport] = {}
+        self._held: set[int] = set()
 
     def adopt(
-        self, pid: int, pidfd: int, born: int | None, protocol: IProcessProtocol
+        self, pid: int, pidfd: int, born: int | None, protocol: IProcessProtocol, *, held: bool
     ) -> AdoptedTransport:
-        """Be in charge of a process; ``pidfd`` is ours from now on."""
+        """Be in charge of a process; ``pidfd`` is ours from now on.
+
+        If it is ``held``, `ended` or `holder_is_gone` will tell more.
+        """
         transport = AdoptedTransport(pid, pidfd, born, protocol)
         self._transports[pid] = transport
         protocol.makeConnection(transport)
-        if not self._held:
+        if held:
+            self._held.add(pid)
+        else:
             self._watch(transport)
         return transport
 
     def ended(self, pid: int, status: int) -> None:
         """Hear from the holder that a process has ended; others than ours mean nothing."""
-        transport = self._transports.pop(pid, None)
-        if transport is not None:
-            transport.end(reason_of(status))
+        if pid in self._held:
+            self._held.discard(pid)
+            self._transports.pop(pid).end(reason_of(status))
 
     def holder_is_gone(self) -> None:
-        """Watch all processes ourselves from now on."""
-        self._held = False
-        for transport in list(self._transports.values()):
-            self._watch(transport)
+        """Watch ourselves from now on whom it has held."""
+        held, self._held = self._held, set()
+        for pid in held:
+            self._watch(self._transports[pid])
 
     def _watch(self, transport: AdoptedTransport) -> None:
         def seen() -> None:

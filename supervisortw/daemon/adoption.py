@@ -114,7 +114,11 @@ class Adoption:
         pidfd = self._living.find(pid, born)
         if pidfd is None:
             return None
-        return self._adopted.adopt(pid, pidfd, born, slot.protocol())
+        held = self._is_held(pid)
+        return self._adopted.adopt(pid, pidfd, born, slot.protocol(), held=held)
+
+    def _is_held(self, pid: int) -> bool:
+        return self._traces.holder != 0 and self._living.parent(pid) == self._traces.holder
 
     def _status(self, pid: int) -> int | None:
         if pid not in self._ended:
@@ -123,11 +127,10 @@ class Adoption:
 
     def _marked(self, names: Collection[str]) -> list[tuple[SpawnId, int]]:
         """Return leaders of sessions that are marked as processes of ours, the oldest first."""
-        traces = self._traces
         found = []
         for pid, mark in self._living.marked():
-            ours = mark.daemon == traces.token
-            if mark.name in names and (ours or self._living.parent(pid) == traces.holder != 0):
+            ours = mark.daemon == self._traces.token
+            if mark.name in names and (ours or self._is_held(pid)):
                 found.append((self._living.birth(pid) or 0, pid, mark))
         return [(mark, pid) for _, pid, mark in sorted(found, key=lambda each: each[:2])]
 

@@ -83,9 +83,9 @@ def adopt(
     foreign: Foreign, ending: Ending, *, held: bool = False, pidfds: bool = True
 ) -> tuple[AdoptedProcesses, adopted.AdoptedTransport]:
     watcher = PidfdWatcher(reactor) if pidfds else None
-    processes = AdoptedProcesses(reactor, Departures(reactor, watcher), watcher, held=held)
+    processes = AdoptedProcesses(reactor, Departures(reactor, watcher), watcher)
     pidfd = os.pidfd_open(foreign.pid) if pidfds else NO_PIDFD
-    return processes, processes.adopt(foreign.pid, pidfd, foreign.born, ending)
+    return processes, processes.adopt(foreign.pid, pidfd, foreign.born, ending, held=held)
 
 
 def knows_statuses() -> bool:

@@ -55,7 +55,7 @@ class Generations:
         clock = old.clock
         for call in clock.getDelayedCalls():
             call.cancel()
-        self.adopted = AdoptedProcesses(clock, Departures(clock, None), None, held=True)
+        self.adopted = AdoptedProcesses(clock, Departures(clock, None), None)
         traces = Traces(token=left.token, holder=HOLDER, statuses=self._statuses, complete=complete)
         self.daemon = FakeDaemon(
             *(programs or self.programs),
