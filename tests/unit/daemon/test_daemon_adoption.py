@@ -264,7 +264,7 @@ class TestCutShort:
         assert mark is not None
         generations.living.there = {
             77: Living(770, SpawnId(daemon=TOKEN, name="web", number=mark.number - 1)),
-            78: Living(780, mark),
+            78: Living(780, mark, HOLDER),
             79: Living(790, mark),
         }
         daemon = generations.follow(left)
@@ -290,7 +290,7 @@ class TestCutShort:
         generations = self.generations()
         Asked(generations.daemon.supervisor.stop(["web"]))
         left = generations.die()
-        generations.living.there[78] = Living(780, left.processes["web"].spawn)
+        generations.living.there[78] = Living(780, left.processes["web"].spawn, HOLDER)
         daemon = generations.follow(left)
         assert daemon.stand("web").state is State.STOPPING
 
