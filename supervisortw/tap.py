@@ -175,13 +175,18 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
         raise
     pidfile.write()
     log.info("supervisord {version} started, pid {pid}", version=__version__, pid=os.getpid())
-    print(printable(report(configuration, service.notes())), flush=True)
-    if link is not None:
-        link.ready()
-    if not foreground:
-        _let_go_of_the_terminal()
+
+    def ready() -> None:
+        """Tell those who wait: from now on signals and clients are heard."""
+        service.end_by_signals()
+        print(printable(report(configuration, service.notes())), flush=True)
+        if link is not None:
+            link.ready()
+        if not foreground:
+            _let_go_of_the_terminal()
+
     service.startService()
-    reactor.callWhenRunning(service.end_by_signals)
+    reactor.callWhenRunning(ready)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.run()
     pidfile.remove()
