@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from twisted.logger import Logger
 
 from supervisortw import __version__
 from supervisortw.core.descriptors import needed
+from supervisortw.core.memory import Memory
 from supervisortw.core.model import Configuration, Process, Settings
 from supervisortw.core.plan import Layout
 from supervisortw.daemon import proc
@@ -33,6 +34,7 @@ from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.exits import PidfdWatcher, exit_watcher
 from supervisortw.daemon.filelimits import FileLimit
 from supervisortw.daemon.heritage import Heritage
+from supervisortw.daemon.lent import LentSockets
 from supervisortw.daemon.listeners import Listeners
 from supervisortw.daemon.living import LivingProcesses
 from supervisortw.daemon.logbook import LogBook
@@ -92,7 +94,9 @@ class DaemonService(Service):
         self._file_limit = FileLimit()
         store = self._fetched_store()
         state_directory = configuration.settings.state_directory
-        self.sockets = ProgramSockets(configuration.sockets, reactor, store)
+        living = LivingProcesses()
+        lent = LentSockets(store, living, configuration.sockets, self._left_processes)
+        self.sockets = ProgramSockets(configuration.sockets, reactor, lent)
         self._notices = NotifySockets(self._notify_directory, reactor, store)
         self._log_pipes = LogPipes(reactor, store)
         watcher = exit_watcher(reactor)
@@ -135,7 +139,7 @@ class DaemonService(Service):
                 birth=proc.birth,
                 journal=heritage.journal(state_directory),
                 left=heritage.left,
-                adoption=self._adoption() if heritage.follows else None,
+                adoption=self._adoption(living) if heritage.follows else None,
                 remembered=Remembered(state_directory, self._in_thread),
             ),
         )
@@ -155,7 +159,13 @@ class DaemonService(Service):
         link = self._heritage.link
         return link is not None and link.alive
 
-    def _adoption(self) -> Adoption:
+    def _left_processes(self) -> Iterator[tuple[Process, Memory]]:
+        records = self.supervisor.roster.records()
+        for name, memory in self._heritage.left.processes.items():
+            if name in records:
+                yield records[name], memory
+
+    def _adoption(self, living: LivingProcesses) -> Adoption:
         link = self._heritage.link
         traces = Traces(
             token=self._heritage.left.token,
@@ -163,7 +173,7 @@ class DaemonService(Service):
             statuses=self._statuses,
             complete=self._heritage.complete,
         )
-        return Adoption(LivingProcesses(), self._adopted, traces)
+        return Adoption(living, self._adopted, traces)
 
     def _statuses(self) -> dict[int, int]:
         """Return how the holder's children have ended, as far as it is known now."""
