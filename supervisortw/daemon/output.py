@@ -60,6 +60,9 @@ class Output(Log, Protocol):
     def drain(self) -> None:
         """Take in what was written up to now."""
 
+    def is_read(self) -> bool:
+        """True if somebody reads what the process of a former daemon writes."""
+
 
 class LogFile:
     """A log in a regular file, which is read back from the file itself."""
@@ -204,6 +207,10 @@ class ProgramLog(LogFile):
         """Append what is in the pipe now."""
         self._pipe.drain()
 
+    def is_read(self) -> bool:
+        """True if there is a pipe."""
+        return self._pipe.fileno() >= 0
+
     def close(self) -> None:
         """Append what is in the pipe now, and close the pipe and the file."""
         self._pipe.close()
@@ -257,6 +264,10 @@ class PassedOn:
 
     def drain(self) -> None:
         """Do nothing: what was written has arrived."""
+
+    def is_read(self) -> bool:
+        """Return True: nothing of ours is in between."""
+        return True
 
     def reopen(self) -> None:
         """Do nothing: no file is held open."""

@@ -89,6 +89,10 @@ class Outputs:
             if name in self._outputs:
                 self._outputs[name].drain()
 
+    def are_read(self, process: Process) -> bool:
+        """True if somebody reads what a process of a former daemon writes to its logs."""
+        return all(self._outputs[name].is_read() for name in _paths(process))
+
     def find(self, name: str | None) -> Log:
         """Return a log. Raises Refused if there is none of that name."""
         if name is None:

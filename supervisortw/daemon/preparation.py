@@ -122,6 +122,9 @@ class Preparation:
 
     def go_on(self, process: Process) -> None:
         """Take over what a process that is there was given by a former daemon."""
+        if not self._outputs.are_read(process):
+            text = "{name}: what it prints is lost until it is started again"
+            log.warn(text, name=process.name)
         if process.stdin is Stdin.PIPE and not self._stdin.adopt(process.name):
             log.warn("{name}: nothing can be written to its standard input", name=process.name)
         if process.notify:

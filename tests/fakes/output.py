@@ -46,6 +46,9 @@ class FakeOutput:
         assert not self.closed
         self.drained += 1
 
+    def is_read(self) -> bool:
+        return True
+
     def tail(self, lines: int) -> LogPiece:
         self._look()
         last = self.data.splitlines(keepends=True)[-lines:] if lines else []

@@ -7,18 +7,23 @@ import signal
 import pytest
 from fakes.asking import Asked
 from fakes.daemon import TOKEN, FakeDaemon, program
+from fakes.given import FakeNotices, FakeStdin
 from fakes.living import FakeLiving, Living
 from fakes.logged import log_lines
+from fakes.output import FakeOutput
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.logger import LogLevel
 
 from supervisortw.core.chronicle import Left
-from supervisortw.core.model import AutoRestart, OnDaemonDeath, Program, StopScope
+from supervisortw.core.model import AutoRestart, OnDaemonDeath, Program, Stdin, StopScope
+from supervisortw.core.notify import Notice
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State
 from supervisortw.daemon.adopted import AdoptedProcesses
 from supervisortw.daemon.adoption import Adoption, Traces
 from supervisortw.daemon.departures import Departures
+from supervisortw.errors import SpawnError
 
 HOLDER = 50
 
@@ -386,6 +391,42 @@ def test_a_shutdown_goes_on() -> None:
     daemon.pass_time()
     assert daemon.exit_code == 0
     assert daemon.journal.removed
+
+
+class TestWhatItWasGiven:
+    """What a process had from the first daemon, and what became of that."""
+
+    def follow(self, generations: Generations) -> list[str]:
+        """Have a second daemon go on; return the warnings."""
+        left = generations.die()
+        with log_lines(LogLevel.warn) as told:
+            generations.follow(left)
+        return told
+
+    def test_is_used_on(self) -> None:
+        generations = Generations(program("web", stdin=Stdin.PIPE, notify=True))
+        assert self.follow(generations) == []
+        daemon = generations.daemon
+        Asked(daemon.supervisor.write_stdin(b"hello", ["web"]))
+        assert daemon.stdin.written == {"web": b"hello"}
+        assert daemon.stand("web").state is State.STARTING
+        daemon.notices.heard["web"](Notice(ready=True), 0)
+        assert daemon.stand("web").state is State.RUNNING
+
+    def test_is_told_where_it_is_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(FakeOutput, "is_read", lambda _: False)
+        monkeypatch.setattr(FakeStdin, "adopt", lambda *_: False)
+        monkeypatch.setattr(FakeNotices, "adopt", _refuse)
+        told = self.follow(Generations(program("web", stdin=Stdin.PIPE, notify=True)))
+        assert told == [
+            "web: what it prints is lost until it is started again",
+            "web: nothing can be written to its standard input",
+            "web: cannot hear it: no room",
+        ]
+
+
+def _refuse(*_: object) -> str:
+    raise SpawnError("no room", permanent=False)
 
 
 def test_marks_go_on_counting() -> None:
