@@ -1,17 +1,23 @@
-"""What /proc tells of the processes of the machine; everything here may block and is for a thread."""
+"""What /proc tells of the processes of the machine, and elsewhere macOS itself.
+
+To go through all of them takes a while, and is for a thread; to ask for one takes microseconds.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.text import one_line
+from supervisortw.daemon import darwin
 
 DIRECTORY = "/proc"
+IS_DARWIN = sys.platform == "darwin"
 
 # A thread that only makes short system calls gets the interpreter's lock back before anybody else has
 # woken up, and the reactor waits for 5 ms. So a walk sleeps for a moment after each bit of work.
@@ -52,6 +58,9 @@ def sessions() -> Iterator[tuple[int, int]]:
 
 def is_alive(pid: int) -> bool:
     """True if the process is there and has not ended; one that nobody has reaped yet has ended."""
+    if IS_DARWIN:
+        found = darwin.info(pid)
+        return found is not None and not found.is_zombie
     try:
         return is_alive_by(_read(pid, "stat", 512))
     except (OSError, ValueError, IndexError):
@@ -71,8 +80,12 @@ def is_alive_by(stat: bytes) -> bool:
 def birth(pid: int) -> int | None:
     """Return when a process was started, in ticks since the machine was; None if it is not there.
 
-    Together with the pid it is one process and no other, since pids come again much later.
+    Together with the pid it is one process and no other, since pids come again much later. (macOS has
+    microseconds.)
     """
+    if IS_DARWIN:
+        found = darwin.info(pid)
+        return None if found is None else found.birth
     try:
         stat = _read(pid, "stat", 512)
         return int(stat[stat.rindex(b")") + 2 :].split(None, 20)[19])
@@ -82,6 +95,9 @@ def birth(pid: int) -> int | None:
 
 def parent(pid: int) -> int:
     """Return the pid of the parent of a process, 0 if it is not there."""
+    if IS_DARWIN:
+        found = darwin.info(pid)
+        return 0 if found is None else found.parent
     try:
         stat = _read(pid, "stat", 512)
         return int(stat[stat.rindex(b")") + 2 :].split(None, 2)[1])
@@ -119,6 +135,8 @@ def arguments(pid: int) -> list[str]:
 
 def world() -> str:
     """Return what pids and times belong to: this boot, and this namespace; empty if it has no name."""
+    if IS_DARWIN:
+        return darwin.boot()
     try:
         with open(f"{DIRECTORY}/sys/kernel/random/boot_id", encoding="ascii") as file:
             boot = file.read().strip()
