@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functional_chaos_children import CHANGED, EXTRA, MOST, NOT_ASKED_FOR, POOL, pool_beyond
 from functional_chaos_rules import Wish
 from functional_chaos_watch import Watch, now
-from functional_shell import Shell
 from functional_survivor import Survivor
 
 AT_ONCE = 3  # programs in one command
@@ -52,6 +51,8 @@ class Desire:
             return self._scale()
         if dice < 0.2 and free >= {EXTRA, CHANGED}:
             return self._reload()
+        if len(named) < AT_ONCE:  # too many requests were cut off since things were settled
+            return Request(["status"], {})
         verb = self._chance.choice(["start", "stop", "restart"])
         chosen = self._chance.sample(named, self._chance.randint(1, AT_ONCE))
         if len(down) > DOWN_AT_MOST or (verb == "start" and down):
@@ -83,8 +84,9 @@ def variant_file(daemon: Survivor, variant: int) -> os.PathLike[str]:
 class Operator:
     """One who asks for something, waits for the answer, and asks for the next."""
 
-    def __init__(self, shell: Shell, watch: Watch, desire: Desire) -> None:
-        self._shell = shell
+    def __init__(self, daemon: Survivor, watch: Watch, desire: Desire) -> None:
+        self._daemon = daemon
+        self._shell = daemon.open_shell()
         self._watch = watch
         self._desire = desire
         self._turn = threading.Lock()
@@ -98,8 +100,10 @@ class Operator:
             yield
 
     def act(self) -> None:
-        """Ask for one thing."""
+        """Ask for one thing, if somebody listens."""
         with self._turn:
+            if not self._daemon.answers():
+                return
             request = self._desire.next()
             _, complaint = self._shell.attempt(request.words)
             with self._watch.rules() as rules:

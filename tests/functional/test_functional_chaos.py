@@ -53,7 +53,7 @@ class Chaos:
         self._shell = daemon.open_shell()
         self._logged = 0
         desires = [Desire(daemon, self.watch, f"{SEED} {who}") for who in ("operator", "victim")]
-        self.operator = Operator(daemon.open_shell(), self.watch, desires[0])
+        self.operator = Operator(daemon, self.watch, desires[0])
         self.faults = Faults(daemon, self.watch, slots(), desires[1], f"{SEED} faults")
         self._threads: list[Repeated] = []
         self._stack = stack
@@ -201,4 +201,5 @@ def test_whoever_is_killed_no_program_dies_and_none_runs_twice(chaos: Chaos) -> 
     chaos.end()
     print(f"{dict(chaos.faults.done)}")
     print(f"{chaos.operator.granted} requests granted, {chaos.operator.refused} not")
+    print(f"{chaos.rules.lost_refusals} calls refused where only a program had the socket")
     print(f"{chaos.rules.deaths} processes ended, of {chaos.rules.unknown_ends} nobody knows how")
