@@ -118,7 +118,6 @@ class Rules:
         self.complaints: list[str] = []
         self.deaths = 0
         self.unknown_ends = 0
-        self.lost_refusals = 0
         self._slots = {
             slot.name: _Past(slot, Wish.UP if slot.name in up else Wish.DOWN) for slot in slots
         }
@@ -278,26 +277,11 @@ class Rules:
 
     def refused(self, at: float, name: str) -> None:
         """Somebody could not connect to the socket of a slot that has one."""
-        past = self._slots[name]
-        newest = past.alive.instance if past.alive is not None else past.ended
-        if newest is not None and self._has_outlived_socket(newest):
-            self.lost_refusals += 1
-        elif any(span.meets(at, at) for span in self._deserted):
-            self._refusals.append(
-                (at, name)
-            )  # whether the program was up is known after the next look
+        if any(span.meets(at, at) for span in self._deserted):
+            # Whether the program was up is known after the next look.
+            self._refusals.append((at, name))
         else:
             self._complain_of_refusal(at, name)
-
-    def _has_outlived_socket(self, instance: Instance) -> bool:
-        """True if holder and daemon, who had its socket too, died during its life, and others came.
-
-        These have no socket, or another one at the same path, until the program is started again.
-        """
-        return any(
-            span.end is not None and span.meets(instance.born, span.begin)
-            for span in self._deserted
-        )
 
     def _judge_refusals(self, begin: float) -> None:
         for at, name in [each for each in self._refusals if each[0] < begin]:

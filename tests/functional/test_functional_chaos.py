@@ -201,5 +201,4 @@ def test_whoever_is_killed_no_program_dies_and_none_runs_twice(chaos: Chaos) -> 
     chaos.end()
     print(f"{dict(chaos.faults.done)}")
     print(f"{chaos.operator.granted} requests granted, {chaos.operator.refused} not")
-    print(f"{chaos.rules.lost_refusals} calls refused where only a program had the socket")
     print(f"{chaos.rules.deaths} processes ended, of {chaos.rules.unknown_ends} nobody knows how")

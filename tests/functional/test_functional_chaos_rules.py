@@ -399,24 +399,6 @@ class TestSockets:
         history.look(4, PLAIN)
         assert len(history.complaints) == 1
 
-    def test_a_refusal_when_the_program_has_not_the_socket_that_is_called(
-        self, history: History
-    ) -> None:
-        history.look(2, PLAIN)
-        history.rules.deserts(2.5)
-        history.rules.guarded(3, holder=True)
-        history.rules.deserts(4)
-        history.rules.refused(5, "plain")
-        history.look(6, PLAIN)
-        assert history.complaints == []
-        history.rules.guarded(7, holder=True)
-        history.rules.refused(8, "plain")
-        assert history.complaints == []
-        assert history.rules.lost_refusals == 2
-        history.look(9, Instance("plain", 12, 8.5))
-        history.rules.refused(9.5, "plain")
-        assert history.complaints[1:] == ["the socket of plain has refused a connection"]
-
     def test_a_refusal_when_the_program_was_just_killed(self, history: History) -> None:
         history.look(2, PLAIN)
         history.rules.deserts(2.5)
