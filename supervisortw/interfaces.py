@@ -9,6 +9,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
 
+from supervisortw.core.born import Born
 from supervisortw.core.environment import Login
 from supervisortw.core.model import Limit
 from supervisortw.core.spawnid import SpawnId
@@ -140,8 +141,8 @@ class Sessions(Protocol):
     and by its cgroup where the program has one.
     """
 
-    def adopt(self, sid: int, born: int) -> None:
-        """Take over session ``sid`` of a former daemon, whose leader has that `proc.birth`.
+    def adopt(self, sid: int, born: Born) -> None:
+        """Take over session ``sid`` of a former daemon, whose leader was started then.
 
         The leader is reaped by somebody else, so the number may mean others once all are gone.
         """

@@ -136,7 +136,7 @@ class DaemonService(Service):
                 end=self._end,
                 version=__version__,
                 token=heritage.token,
-                birth=proc.birth,
+                start_clock=proc.clock,
                 journal=heritage.journal(state_directory),
                 left=heritage.left,
                 adoption=self._adoption(living) if heritage.follows else None,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from supervisortw.core.born import Born
 from supervisortw.core.ended import Ended
 from supervisortw.core.lifecycle import Life
 from supervisortw.core.restart import Tally
@@ -28,7 +29,7 @@ class Memory:
 
     ``life`` and ``before``, the state before this one, and ``since`` when it is in it. ``pid`` of the
     main process (0: none), its session, and ``born``, which tells it from any later process of the
-    same pid (None: not known). ``spawn`` is its mark and ``started`` when it was started. ``due`` is
+    same pid (None: there was none). ``spawn`` is its mark and ``started`` when it was started. ``due`` is
     when the timer of the state runs out. ``asked`` is true from an operator's wish to the start that
     follows; other starts count as ``restarts``. ``last`` is how the last process ended, ``spawn_error``
     why the last start made none, and ``fault`` for what we end it ourselves. ``outdated`` is true while
@@ -39,7 +40,7 @@ class Memory:
     before: State | None = None
     since: float = 0.0
     pid: int = 0
-    born: int | None = None
+    born: Born | None = None
     sid: int = 0
     spawn: SpawnId | None = None
     started: float = 0.0
@@ -53,7 +54,8 @@ class Memory:
 
     def to_plain(self) -> dict[str, object]:
         """Return what `from_plain` makes the same memory of: names with numbers, texts and lists."""
-        life = self.life
+        # What says nothing is left out: this is done several times for each restart.
+        life, last, born = self.life, self.last, self.born
         plain: dict[str, object] = {
             "state": life.state.value,
             "wanted": life.wanted,
@@ -62,27 +64,25 @@ class Memory:
             "sid": self.sid,
             "started": self.started,
             "restarts": self.restarts,
-        }
-        optional = {
-            "born": self.born,
-            "before": self.before and self.before.value,
-            "spawn": self.spawn and str(self.spawn),
             "due": self.due,
-            "asked": self.asked,
-            "last": self.last
-            and [self.last.code, self.last.signal, self.last.core, self.last.uptime],
-            "spawn_error": self.spawn_error[:LONGEST],
-            "fault": self.fault[:LONGEST],
-            "outdated": self.outdated,
-            "spawned": life.spawned,
-            "ready": life.ready,
-            "quick_deaths": life.tally.quick_deaths,
-            "lately": list(life.tally.restarts),
-            "next": life.next.value if life.next is not State.STOPPED else None,
-            "delay": life.delay,
-            "stop_step": life.stop_step,
         }
-        plain.update((name, value) for name, value in optional.items() if value)
+        _add_rest_of(life, plain)
+        if born is not None:
+            plain["born"] = (born.earliest, born.latest)
+        if self.before is not None:
+            plain["before"] = self.before.value
+        if self.spawn is not None:
+            plain["spawn"] = str(self.spawn)
+        if last is not None:
+            plain["last"] = (last.code, last.signal, last.core, last.uptime)
+        if self.asked:
+            plain["asked"] = True
+        if self.outdated:
+            plain["outdated"] = True
+        if self.spawn_error:
+            plain["spawn_error"] = self.spawn_error[:LONGEST]
+        if self.fault:
+            plain["fault"] = self.fault[:LONGEST]
         return plain
 
     @classmethod
@@ -104,7 +104,7 @@ class Memory:
             before=known.state("before", State.STOPPED) if "before" in plain else None,
             since=known.seconds("since"),
             pid=known.number("pid"),
-            born=known.number("born") or None,
+            born=known.born("born"),
             sid=known.number("sid"),
             spawn=known.mark("spawn"),
             started=known.seconds("started"),
@@ -116,6 +116,23 @@ class Memory:
             fault=known.text("fault"),
             outdated=known.flag("outdated"),
         )
+
+
+def _add_rest_of(life: Life, plain: dict[str, object]) -> None:
+    if life.spawned:
+        plain["spawned"] = True
+    if life.ready:
+        plain["ready"] = True
+    if life.tally.quick_deaths:
+        plain["quick_deaths"] = life.tally.quick_deaths
+    if life.tally.restarts:
+        plain["lately"] = life.tally.restarts
+    if life.next is not State.STOPPED:
+        plain["next"] = life.next.value
+    if life.delay:
+        plain["delay"] = life.delay
+    if life.stop_step:
+        plain["stop_step"] = life.stop_step
 
 
 class _Reader:
@@ -170,6 +187,13 @@ class _Reader:
             if number is not None and (type(number) is not int or not 0 <= number <= LARGEST):
                 raise _senseless(name)
         return Ended(code=code, signal=signal, core=core is True, uptime=_seconds(name, uptime))
+
+    def born(self, name: str) -> Born | None:
+        times = self.times(name)
+        if not times:
+            return None
+        earliest, latest = times
+        return Born(earliest, latest)
 
     def _list(self, name: str) -> list[Any]:
         value = self._plain.get(name, [])

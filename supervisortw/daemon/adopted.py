@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IProcessProtocol
 
+from supervisortw.core.born import Born
 from supervisortw.daemon import proc
 from supervisortw.daemon.child import ProcessTransport, reason_of
 from supervisortw.daemon.departures import Departures
@@ -37,7 +38,7 @@ class UnknownEnd(Exception):
 class AdoptedTransport(ProcessTransport):
     """One process that is somebody else's child; ``pidfd`` may be NO_PIDFD."""
 
-    def __init__(self, pid: int, pidfd: int, born: int | None, protocol: IProcessProtocol) -> None:
+    def __init__(self, pid: int, pidfd: int, born: Born, protocol: IProcessProtocol) -> None:
         super().__init__(pid, protocol)
         self._pidfd = pidfd
         self._born = born
@@ -73,7 +74,7 @@ class AdoptedTransport(ProcessTransport):
     def is_there(self) -> bool:
         """True if the process has not ended."""
         pid = self.pid
-        return pid is not None and proc.birth(pid) == self._born and proc.is_alive(pid)
+        return pid is not None and self._born.agrees_with(proc.start(pid)) and proc.is_alive(pid)
 
     def _send(self, pid: int, number: int) -> None:
         try:
@@ -101,7 +102,7 @@ class AdoptedProcesses:
         self._held: set[int] = set()
 
     def adopt(
-        self, pid: int, pidfd: int, born: int | None, protocol: IProcessProtocol, *, held: bool
+        self, pid: int, pidfd: int, born: Born, protocol: IProcessProtocol, *, held: bool
     ) -> AdoptedTransport:
         """Be in charge of a process; ``pidfd`` is ours from now on.
 

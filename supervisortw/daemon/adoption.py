@@ -1,6 +1,6 @@
 """Going on where a former daemon was: which of its processes are still there, and what became of others.
 
-What was written down names processes by pid and birth. One whose start was cut short by the end of the
+What was written down names processes by pid and start. One whose start was cut short by the end of the
 daemon has a mark in its environment, which was written down before.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from twisted.logger import Logger
 
+from supervisortw.core.born import Born
 from supervisortw.core.lifecycle import Life
 from supervisortw.core.memory import Memory
 from supervisortw.core.model import OnDaemonDeath
@@ -89,11 +90,11 @@ class Adoption:
         """Have a slot go on whose process is there; return whether it is."""
         pid, born = slot.memory.pid, slot.memory.born
         if slot.is_cut_short and unborn is not None:
-            pid, born = unborn, self._living.birth(unborn)
-        transport = self._transport(slot, pid, born) if pid else None
+            pid, born = unborn, self._birth_of(unborn)
+        transport = self._transport(slot, pid, born) if pid and born else None
         if transport is None:
             return False
-        slot.adopt(transport)
+        slot.adopt(transport, born)
         if _may_not_go_on(slot):
             slot.make_anew()
         return True
@@ -109,7 +110,11 @@ class Adoption:
         status = self._status(pid)
         slot.lost(UnknownEnd() if status is None else reason_of(status))
 
-    def _transport(self, slot: Slot, pid: int, born: int | None) -> AdoptedTransport | None:
+    def _birth_of(self, pid: int) -> Born | None:
+        start = self._living.start(pid)
+        return None if start is None else Born(start, start)
+
+    def _transport(self, slot: Slot, pid: int, born: Born) -> AdoptedTransport | None:
         """Return a transport for a process, None if it is not there any more."""
         pidfd = self._living.find(pid, born)
         if pidfd is None:
@@ -131,7 +136,7 @@ class Adoption:
         for pid, mark in self._living.marked():
             ours = mark.daemon == self._traces.token
             if mark.name in names and (ours or self._is_held(pid)):
-                found.append((self._living.birth(pid) or 0, pid, mark))
+                found.append((self._living.start(pid) or 0.0, pid, mark))
         return [(mark, pid) for _, pid, mark in sorted(found, key=lambda each: each[:2])]
 
 

@@ -18,10 +18,10 @@ MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """One process; ``birth`` is when it was started, in microseconds."""
+    """One process; ``start`` is when it was started, in seconds of `time.time`."""
 
     parent: int
-    birth: int
+    start: float
     is_zombie: bool
 
 
@@ -45,7 +45,7 @@ def info(pid: int, system: Any = None) -> Info | None:
     status, parent, seconds, microseconds = fields[1], fields[4], fields[-2], fields[-1]
     return Info(
         parent=parent,
-        birth=seconds * MICROSECONDS + microseconds,
+        start=seconds + microseconds / MICROSECONDS,
         is_zombie=status == SZOMB,
     )
 

@@ -1,6 +1,6 @@
 """Processes of a former daemon that may still be there, as /proc shows them.
 
-A process is believed to be the one that is meant if pid and birth agree, looked at after a pidfd of it
+A process is believed to be the one that is meant if pid and start agree, looked at after a pidfd of it
 was opened. Everything here is quick for one process; to look for marks goes through all of them.
 """
 
@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Collection, Iterator
 
+from supervisortw.core.born import Born
 from supervisortw.core.spawnid import VARIABLE, SpawnId
 from supervisortw.daemon import forker, proc
 
@@ -20,8 +21,8 @@ NO_PIDFD = -1
 class LivingProcesses:
     """The processes of this machine."""
 
-    def find(self, pid: int, born: int | None) -> int | None:
-        """Return a pidfd of the process of that birth, or None if it is not there any more.
+    def find(self, pid: int, born: Born | None) -> int | None:
+        """Return a pidfd of the process that was started then, or None if it is not there any more.
 
         NO_PIDFD where there are none, or no descriptors are left.
         """
@@ -31,15 +32,15 @@ class LivingProcesses:
             return None
         except (AttributeError, OSError):
             pidfd = NO_PIDFD
-        if born is not None and proc.birth(pid) == born:
+        if born is not None and born.agrees_with(proc.start(pid)):
             return pidfd
         if pidfd != NO_PIDFD:
             os.close(pidfd)
         return None
 
-    def birth(self, pid: int) -> int | None:
-        """Return what tells a process from any later one of the same pid, None if it is not there."""
-        return proc.birth(pid)
+    def start(self, pid: int) -> float | None:
+        """Return when a process was started, None if it is not there."""
+        return proc.start(pid)
 
     def parent(self, pid: int) -> int:
         """Return the pid of the parent of a process, 0 if it is not there."""

@@ -77,18 +77,23 @@ def is_alive_by(stat: bytes) -> bool:
     return fields[0] not in (b"Z", b"X") or int(fields[17]) > 1
 
 
-def birth(pid: int) -> int | None:
-    """Return when a process was started, in ticks since the machine was; None if it is not there.
+def clock() -> float:
+    """Return the time, in seconds of the clock by which `start` tells."""
+    return time.time() if IS_DARWIN else time.clock_gettime(time.CLOCK_BOOTTIME)
 
-    Together with the pid it is one process and no other, since pids come again much later. (macOS has
-    microseconds.)
+
+def start(pid: int) -> float | None:
+    """Return when a process was started, in seconds; None if it is not there.
+
+    On Linux it takes a tenth of a millisecond, more than all the rest of a start.
     """
     if IS_DARWIN:
         found = darwin.info(pid)
-        return None if found is None else found.birth
+        return None if found is None else found.start
     try:
         stat = _read(pid, "stat", 512)
-        return int(stat[stat.rindex(b")") + 2 :].split(None, 20)[19])
+        ticks = int(stat[stat.rindex(b")") + 2 :].split(None, 20)[19])
+        return ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
         return None
 

@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from supervisortw.core.born import Born
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.daemon import proc
 from supervisortw.daemon.cgroups import Cgroups
@@ -52,9 +53,9 @@ class PosixSessions:
         self._waiting: dict[int, Callable[[], None]] = {}
         self._to_find: set[int] = set()
         self._watched: dict[int, Cancel] = {}
-        self._adopted: dict[int, int] = {}  # by session the birth of its leader
+        self._adopted: dict[int, Born] = {}  # by session, when its leader was started
 
-    def adopt(self, sid: int, born: int) -> None:
+    def adopt(self, sid: int, born: Born) -> None:
         """Take over the session of a leader that somebody else reaps."""
         self._adopted[sid] = born
 
@@ -93,8 +94,8 @@ class PosixSessions:
         It is not while one of the session is left: then nobody can get that pid.
         """
         born = self._adopted.get(sid)
-        found = None if born is None else proc.birth(sid)
-        return found is not None and found != born
+        start = None if born is None else proc.start(sid)
+        return born is not None and start is not None and not born.agrees_with(start)
 
     def _forget(self, sid: int) -> None:
         self._waiting.pop(sid, None)

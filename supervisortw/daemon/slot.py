@@ -19,6 +19,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from supervisortw.core import lifecycle, lifeevents, telling
+from supervisortw.core.born import Born
 from supervisortw.core.lifecycle import Life
 from supervisortw.core.lifeevents import Effect, Event
 from supervisortw.core.memory import Memory
@@ -47,7 +48,7 @@ class Means:
 
     ``go_on(process)`` takes over what a process that is there was given by a former daemon, and
     ``drain(process)`` takes in the output that is there, before the end of a process is told.
-    ``birth(pid)`` returns what tells a process from any later one of the same pid, or None.
+    ``start_clock()`` is the time by which the system tells when processes were started.
     ``record(name, memory)`` writes down what a slot remembers.
     """
 
@@ -61,7 +62,7 @@ class Means:
     new_spawn_id: Callable[[str], SpawnId]
     go_on: Callable[[Process], None]
     drain: Callable[[Process], None]
-    birth: Callable[[int], int | None]
+    start_clock: Callable[[], float]
     record: Callable[[str, Memory], None]
     random: Callable[[], float] = random.random
 
@@ -77,6 +78,7 @@ class Slot:
         self._transport: IProcessTransport | None = None
         self._told = State.STOPPED
         self._said = ""
+        self._spawn_began = 0.0
         self._timer: Timer | None = None
         self._events: deque[Event] = deque()
         self._handling = False
@@ -278,6 +280,7 @@ class Slot:
             memory.spawn = self._means.new_spawn_id(self.program.name)
             # Written down before it is there: who finds its mark later knows whose it is.
             self._record()
+            self._spawn_began = self._means.start_clock()
             with self._means.prepare(self.program, memory.spawn) as request:
                 spawning = self._means.spawner.spawn(self.protocol(), request)
         except SpawnError as error:
@@ -285,13 +288,13 @@ class Slot:
             return
         spawning.addCallbacks(self._spawned, self._not_spawned)
 
-    def _spawned(self, transport: IProcessTransport) -> None:
+    def _spawned(self, transport: IProcessTransport, born: Born | None = None) -> None:
         pid = transport.pid
         assert pid is not None
         self._transport = transport
         memory = self.memory
         memory.pid = memory.sid = pid
-        memory.born = self._means.birth(pid)
+        memory.born = born or Born(self._spawn_began, self._means.start_clock())
         memory.started = self._clock.seconds()
         self.handle(lifeevents.Spawned())
 
@@ -356,15 +359,15 @@ class Slot:
         self.memory = memory
         self._told = memory.life.state
 
-    def adopt(self, transport: IProcessTransport | None) -> None:
-        """Go on, with the process that there is, if there is one."""
+    def adopt(self, transport: IProcessTransport | None, born: Born | None = None) -> None:
+        """Go on, with the process that there is, if there is one; it was ``born`` then."""
         self._transport = transport
         if transport is not None:
             self._means.go_on(self.program)
         memory = self.memory
         if self.is_cut_short:
             if transport is not None:
-                self._spawned(transport)
+                self._spawned(transport, born)
             else:
                 reason = "supervisord died while it was being started"
                 self._not_spawned(Failure(SpawnError(reason, permanent=False)))

@@ -81,7 +81,7 @@ class Supervisor:
             new_spawn_id=self._new_spawn_id,
             go_on=self._preparation.go_on,
             drain=self.outputs.drain,
-            birth=around.birth,
+            start_clock=around.start_clock,
             record=around.journal.process,
             random=around.random,
         )

@@ -31,9 +31,10 @@ class Surroundings:
     ``make_room`` is told for what all descriptors will be needed; ``check_room`` raises SpawnError while
     there are too few of them for one more process.
     ``end`` is called with an exit code once everything has been stopped. ``token`` is a random number,
-    hexadecimal, that tells processes of this daemon from those of any other. ``birth`` tells a process
-    from others of the same pid. ``left`` is what the daemon before has left in its journal, and
-    ``adoption`` brings it together with what is there; None if there is nothing to go on with.
+    hexadecimal, that tells processes of this daemon from those of any other. ``start_clock`` is the time
+    by which the system tells when processes were started. ``left`` is what the daemon before has left in
+    its journal, and ``adoption`` brings it together with what is there; None if there is nothing to go on
+    with.
     ``remembered`` are the processes that operators have stopped for longer than that.
     """
 
@@ -56,7 +57,7 @@ class Surroundings:
     end: Callable[[int], None]
     version: str
     token: str
-    birth: Callable[[int], int | None]
+    start_clock: Callable[[], float]
     journal: Journal
     left: Left
     adoption: Adoption | None

@@ -60,7 +60,7 @@ class Bench:
             new_spawn_id=self._new_spawn_id,
             go_on=lambda process: self.gone_on.append(process.name),
             drain=lambda process: self.drained.append(process.name),
-            birth=lambda pid: pid * 10,
+            start_clock=self.clock.seconds,
             record=lambda name, memory: self.recorded.append(memory.to_plain()),
             random=lambda: self.chance,
             stop_command=StopCommand(

@@ -132,7 +132,7 @@ class FakeDaemon:
                 end=self._end,
                 version="1.2.3",
                 token=TOKEN,
-                birth=lambda pid: pid * 10,
+                start_clock=self.clock.seconds,
                 journal=self.journal,
                 left=left or Left(),
                 adoption=adoption,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from supervisortw.core.born import Born
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.daemon.living import NO_PIDFD, LivingProcesses
 
@@ -13,7 +14,7 @@ from supervisortw.daemon.living import NO_PIDFD, LivingProcesses
 class Living:
     """One process that is there."""
 
-    born: int
+    started: float
     mark: SpawnId | None = None
     parent: int = 1
 
@@ -25,12 +26,16 @@ class FakeLiving(LivingProcesses):
         self.there: dict[int, Living] = {}
         self.half_born: list[tuple[int, set[int]]] = []
 
-    def find(self, pid: int, born: int | None) -> int | None:
+    def find(self, pid: int, born: Born | None) -> int | None:
         found = self.there.get(pid)
-        return NO_PIDFD if found is not None and found.born == born else None
+        return (
+            NO_PIDFD
+            if found is not None and born is not None and born.agrees_with(found.started)
+            else None
+        )
 
-    def birth(self, pid: int) -> int | None:
-        return self.there[pid].born if pid in self.there else None
+    def start(self, pid: int) -> float | None:
+        return self.there[pid].started if pid in self.there else None
 
     def parent(self, pid: int) -> int:
         return self.there[pid].parent if pid in self.there else 0

@@ -9,6 +9,7 @@ from fakes.spawner import FakeSpawner
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from supervisortw.core.born import Born
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.interfaces import Cancel, Ending, Escaped, Unended
 
@@ -26,7 +27,7 @@ class FakeSessions:
     def __init__(self, clock: Clock, spawner: FakeSpawner, *, obedient: bool = False) -> None:
         self.obedient = obedient
         self.signals: list[tuple[int, int]] = []
-        self.adopted: dict[int, int] = {}
+        self.adopted: dict[int, Born] = {}
         self.others: set[int] = set()
         self.immortal: set[int] = set()
         self.escaped: dict[str, tuple[Escaped, ...]] = {}
@@ -37,7 +38,7 @@ class FakeSessions:
         self._spawner = spawner
         self._waiting: dict[int, Callable[[], None]] = {}
 
-    def adopt(self, sid: int, born: int) -> None:
+    def adopt(self, sid: int, born: Born) -> None:
         self.adopted[sid] = born
 
     def signal(self, sid: int, number: int) -> None:

@@ -16,6 +16,7 @@ from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTer
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from supervisortw.core.born import Born
 from supervisortw.daemon import adopted, forker, proc
 from supervisortw.daemon.adopted import AdoptedProcesses, UnknownEnd
 from supervisortw.daemon.departures import Departures
@@ -58,7 +59,9 @@ class Foreign:
         )
         assert self.parent.stdout is not None
         self.pid = int(self.parent.stdout.readline())
-        self.born = proc.birth(self.pid)
+        start = proc.start(self.pid)
+        assert start is not None
+        self.born = Born(start, start)
 
     def exit(self, code: int) -> None:
         assert self.parent.stdin is not None
@@ -68,7 +71,7 @@ class Foreign:
     def close(self) -> None:
         self.parent.kill()
         self.parent.communicate()
-        if proc.birth(self.pid) == self.born:
+        if self.born.agrees_with(proc.start(self.pid)):
             os.kill(self.pid, signal.SIGKILL)
 
 
@@ -172,13 +175,13 @@ async def test_when_the_holder_is_gone_it_is_watched_here(foreign: Foreign) -> N
 class TestLiving:
     """What is found of processes that may still be there."""
 
-    def test_pid_and_birth_make_a_process(self, foreign: Foreign) -> None:
+    def test_pid_and_start_make_a_process(self, foreign: Foreign) -> None:
         living = LivingProcesses()
         pidfd = living.find(foreign.pid, foreign.born)
         assert pidfd is not None
         os.close(pidfd)
-        assert foreign.born is not None
-        assert living.find(foreign.pid, foreign.born + 1) is None
+        later = Born(foreign.born.latest + 1, foreign.born.latest + 2)
+        assert living.find(foreign.pid, later) is None
         assert living.find(foreign.pid, None) is None
         foreign.exit(0)
         foreign.parent.communicate(timeout=60)

@@ -13,6 +13,7 @@ import pytest
 from fakes.daemon import process
 from fakes.store import FakeStore
 
+from supervisortw.core.born import Born
 from supervisortw.core.memory import Memory
 from supervisortw.core.model import ListeningSocket, TcpAddress, UnixAddress
 from supervisortw.daemon import proc
@@ -56,7 +57,8 @@ def lender(listening: socket.socket) -> Iterator[Memory]:
     )
     assert child.stdout is not None
     child.stdout.readline()
-    yield Memory(pid=child.pid, born=proc.birth(child.pid))
+    now = proc.clock()
+    yield Memory(pid=child.pid, born=Born(now - 60, now))
     child.communicate()
 
 
@@ -106,8 +108,7 @@ def test_other_names_are_the_stores_alone(lender: Memory) -> None:
 
 
 def test_who_is_somebody_else_by_now_is_not_asked(lender: Memory) -> None:
-    assert lender.born is not None
-    lender.born += 1
+    lender.born = Born(0, 1)
     assert lent(lender, FakeStore()).take("socket/web") is None
 
 

@@ -24,7 +24,7 @@ def begin():
 
 def wait(pid):
     if proc.parent(pid) != os.getpid():
-        print("reaped" if proc.birth(pid) is None else "not ours", flush=True)
+        print("reaped" if proc.start(pid) is None else "not ours", flush=True)
         reactor.stop()
         return
     reactor.callLater(0.01, wait, pid)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisortw.core import chronicle
+from supervisortw.core.born import Born
 from supervisortw.core.chronicle import Foreign, Left
 from supervisortw.core.lifecycle import Life
 from supervisortw.core.memory import Memory
@@ -14,7 +15,9 @@ from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State
 
 OPENING = chronicle.opening("boot 1", "abc", 7)
-UP = Memory(life=Life(state=State.RUNNING, wanted=True, spawned=True), pid=12, sid=12, born=99)
+UP = Memory(
+    life=Life(state=State.RUNNING, wanted=True, spawned=True), pid=12, sid=12, born=Born(9.0, 9.5)
+)
 
 
 def read(*lines: str) -> Left:

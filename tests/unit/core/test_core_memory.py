@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisortw.core.born import Born
 from supervisortw.core.ended import Ended
 from supervisortw.core.lifecycle import Life
 from supervisortw.core.memory import LONGEST, Memory
@@ -48,7 +49,7 @@ memories = st.builds(
     before=st.none() | st.sampled_from(State),
     since=seconds,
     pid=numbers,
-    born=st.none() | st.integers(1, 2**40),
+    born=st.none() | st.builds(Born, seconds, seconds),
     sid=numbers,
     spawn=st.none() | marks,
     started=seconds,
@@ -99,6 +100,8 @@ def test_nonsense_is_refused_or_makes_a_memory(memory: Memory, data: st.DataObje
         ("last", [1, 2]),
         ("last", [1, -2, False, 1.0]),
         ("lately", 3),
+        ("born", [1.0]),
+        ("born", [1.0, "x"]),
         ("fault", "x" * (LONGEST + 1)),
     ],
 )

@@ -50,7 +50,7 @@ class Generations:
             if each.pid:
                 spawn = each.memory.spawn
                 assert spawn is not None
-                self.living.there[each.pid] = Living(each.pid * 10, spawn, HOLDER)
+                self.living.there[each.pid] = Living(each.memory.started, spawn, HOLDER)
                 assert spawn.name == name
         return self.daemon.journal.left
 
@@ -168,7 +168,7 @@ def test_a_pid_that_means_another_process_by_now_is_left_alone() -> None:
     generations.daemon.pass_time(30)
     left = generations.die()
     pid = generations.daemon.pid("web")
-    generations.living.there[pid].born += 1
+    generations.living.there[pid].started += 1
     daemon = generations.follow(left)
     assert daemon.pid("web") != pid
     assert not daemon.sessions.signals

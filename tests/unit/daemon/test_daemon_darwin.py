@@ -48,7 +48,7 @@ class OldSystem(FakeSystem):
 
 
 def test_a_process_is_told_with_its_start() -> None:
-    expected = Info(parent=7, birth=1_700_000_000_123_456, is_zombie=False)
+    expected = Info(parent=7, start=1_700_000_000.123456, is_zombie=False)
     assert info(42, FakeSystem()) == expected
     assert info(43, FakeSystem()) is None
 
@@ -61,8 +61,8 @@ def test_a_boot_has_a_name() -> None:
 def test_there_all_is_asked_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proc, "IS_DARWIN", True)
     monkeypatch.setattr(darwin, "_system", FakeSystem)
-    assert (proc.birth(42), proc.parent(42)) == (1_700_000_000_123_456, 7)
-    assert (proc.birth(43), proc.parent(43)) == (None, 0)
+    assert (proc.start(42), proc.parent(42)) == (1_700_000_000.123456, 7)
+    assert (proc.start(43), proc.parent(43)) == (None, 0)
     assert proc.is_alive(42)
     assert not proc.is_alive(43)
     assert proc.world() == "0A1B-2C3D"

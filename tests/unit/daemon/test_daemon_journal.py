@@ -12,13 +12,14 @@ import pytest
 from fakes.logged import log_lines
 
 from supervisortw.core import chronicle
+from supervisortw.core.born import Born
 from supervisortw.core.chronicle import Left
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
 from supervisortw.daemon import journal as module
 from supervisortw.daemon.journal import Journal, what_was_left
 
-UP = Memory(pid=12, sid=12, born=99)
+UP = Memory(pid=12, sid=12, born=Born(9.0, 9.5))
 
 
 @pytest.fixture
