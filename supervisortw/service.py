@@ -38,7 +38,7 @@ from supervisortw.daemon.lent import LentSockets
 from supervisortw.daemon.listeners import Listeners
 from supervisortw.daemon.living import LivingProcesses
 from supervisortw.daemon.logbook import LogBook
-from supervisortw.daemon.logfiles import open_daemon_log, open_program_log
+from supervisortw.daemon.logfiles import ProgramLogs, open_daemon_log
 from supervisortw.daemon.logpipe import LogPipes
 from supervisortw.daemon.notify import NotifySockets, notify_directory
 from supervisortw.daemon.orphans import Orphans
@@ -98,6 +98,7 @@ class DaemonService(Service):
         lent = LentSockets(store, living, configuration.sockets, self._left_processes)
         self.sockets = ProgramSockets(configuration.sockets, reactor, lent)
         self._notices = NotifySockets(self._notify_directory, reactor, store)
+        self._program_logs = ProgramLogs(reactor)
         self._log_pipes = LogPipes(reactor, store)
         watcher = exit_watcher(reactor)
         pidfds = watcher if isinstance(watcher, PidfdWatcher) else None
@@ -293,7 +294,7 @@ class DaemonService(Service):
     def _output_for(self, process: Process, name: str, path: str) -> Output:
         return output_for(
             path,
-            lambda path: open_program_log(process, path),
+            lambda path: self._program_logs.open(process, path),
             partial(self._log_pipes.pipe, name),
         )
 

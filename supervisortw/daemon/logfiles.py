@@ -11,9 +11,10 @@ import os
 
 from supervisortw.core.model import Process
 from supervisortw.daemon.identity import identity_of
-from supervisortw.daemon.paths import open_as, open_regular
+from supervisortw.daemon.paths import TrustedDirectory, open_as, open_parent, open_regular
 from supervisortw.daemon.places import owners
 from supervisortw.errors import UnsafePath
+from supervisortw.interfaces import Clock
 
 FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT
 MODE = 0o640
@@ -24,13 +25,40 @@ def open_daemon_log(path: str) -> int:
     return open_regular(path, FLAGS, MODE, owners=owners())
 
 
-def open_program_log(process: Process, path: str) -> int:
-    """Open a log of a process. Raises LocalError."""
-    identity = identity_of(process.user, process.unix_group)
-    believed = owners() | ({identity.uid} if identity else frozenset())
-    try:
-        return open_regular(path, FLAGS, MODE, owners=owners())
-    except UnsafePath:
-        if identity is None or identity.uid == 0:
-            raise
-    return open_as(identity.uid, identity.gid, identity.groups, path, FLAGS, MODE, owners=believed)
+class ProgramLogs:
+    """Opens the logs of processes.
+
+    Most of them lie in one directory. The way to it is walked once in each turn of the reactor.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._directory: TrustedDirectory | None = None
+        self._path = ""
+
+    def open(self, process: Process, path: str) -> int:
+        """Open a log of a process. Raises LocalError."""
+        identity = identity_of(process.user, process.unix_group)
+        believed = owners() | ({identity.uid} if identity else frozenset())
+        try:
+            return self._directory_of(path).open_regular(os.path.basename(path), FLAGS, MODE)
+        except UnsafePath:
+            if identity is None or identity.uid == 0:
+                raise
+        return open_as(
+            identity.uid, identity.gid, identity.groups, path, FLAGS, MODE, owners=believed
+        )
+
+    def _directory_of(self, path: str) -> TrustedDirectory:
+        directory = os.path.dirname(path)
+        if self._directory is None or self._path != directory:
+            found = open_parent(path, owners=owners())
+            self._let_go()
+            self._directory, self._path = found, directory
+            self._clock.callLater(0, self._let_go)
+        return self._directory
+
+    def _let_go(self) -> None:
+        if self._directory is not None:
+            self._directory.close()
+            self._directory = None

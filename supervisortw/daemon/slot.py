@@ -83,6 +83,7 @@ class Slot:
         self._events: deque[Event] = deque()
         self._handling = False
         self._is_recorded = True
+        self._is_news = False
 
     @property
     def life(self) -> Life:
@@ -129,7 +130,10 @@ class Slot:
                 self._step(self._events.popleft())
         finally:
             self._handling = False
-        self._record()
+        # What leads on in a moment is written down together with what comes then. But how a process has
+        # ended, nobody would know any more.
+        if self._is_news or self.life.state is not State.WAITING or not self._is_passing():
+            self._record()
         self.prospects_changed()
 
     def prospects_changed(self) -> None:
@@ -152,7 +156,7 @@ class Slot:
 
     def _record(self) -> None:
         if not self._is_recorded:
-            self._is_recorded = True
+            self._is_recorded, self._is_news = True, False
             self._means.record(self.program.name, self.memory)
 
     def _is_passing(self) -> bool:
@@ -317,7 +321,7 @@ class Slot:
         others_left = self.program.stop_scope is StopScope.SESSION and (
             self.life.state is State.STOPPING or self._means.sessions.has_others(memory.sid)
         )
-        self._is_recorded = False
+        self._is_recorded, self._is_news = False, True
         self.handle(lifeevents.Exited(memory.last.code, uptime, others_left, self._moment()))
         if others_left:
             self._means.sessions.when_empty(memory.sid, self._emptied)

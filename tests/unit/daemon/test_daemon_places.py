@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 from fakes.daemon import SETTINGS, process
+from twisted.internet.task import Clock
 
 from supervisortw.core.model import Settings, TcpAddress, UnixAddress
-from supervisortw.daemon.logfiles import open_daemon_log, open_program_log
+from supervisortw.daemon import logfiles
+from supervisortw.daemon.logfiles import ProgramLogs, open_daemon_log
+from supervisortw.daemon.paths import TrustedDirectory
 from supervisortw.daemon.places import (
     PidFile,
     lock_state_directory,
@@ -249,7 +252,7 @@ class TestLogFiles:
         before = os.umask(0)
         for descriptor in (
             open_daemon_log(str(path)),
-            open_program_log(process("web"), str(path)),
+            ProgramLogs(Clock()).open(process("web"), str(path)),
             open_daemon_log(str(place / "new.log")),
         ):
             os.write(descriptor, b"x")
@@ -264,4 +267,39 @@ class TestLogFiles:
         with pytest.raises(UnsafePath):
             open_daemon_log(str(place / "web.log"))
         with pytest.raises(UnsafePath):
-            open_program_log(process("web"), str(place / "web.log"))
+            ProgramLogs(Clock()).open(process("web"), str(place / "web.log"))
+
+
+class TestLogsInOneDirectory:
+    """The way to the directory of many logs is walked once in each turn."""
+
+    def test_once_in_a_turn(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        walked = []
+        walk = logfiles.open_parent
+
+        def count(path: str, *, owners: frozenset[int]) -> TrustedDirectory:
+            walked.append(path)
+            return walk(path, owners=owners)
+
+        monkeypatch.setattr(logfiles, "open_parent", count)
+        clock = Clock()
+        logs = ProgramLogs(clock)
+        for name in ("a.log", "b.log", "c.log"):
+            os.close(logs.open(process("web"), str(place / name)))
+        assert walked == [str(place / "a.log")]
+        clock.advance(0)
+        os.close(logs.open(process("web"), str(place / "d.log")))
+        assert walked[1:] == [str(place / "d.log")]
+        assert sorted(os.listdir(place)) == ["a.log", "b.log", "c.log", "d.log"]
+        clock.advance(0)
+
+    def test_another_directory_is_walked_to(self, place: Path) -> None:
+        clock = Clock()
+        logs = ProgramLogs(clock)
+        other = place / "other"
+        other.mkdir(0o700)
+        for path in (place / "a.log", other / "a.log", place / "b.log"):
+            os.close(logs.open(process("web"), str(path)))
+        assert sorted(os.listdir(place)) == ["a.log", "b.log", "other"]
+        assert os.listdir(other) == ["a.log"]
+        clock.advance(0)
