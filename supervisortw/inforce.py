@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from twisted.logger import Logger
@@ -17,6 +18,8 @@ from supervisortw.errors import LocalError
 
 log = Logger(namespace="supervisor")
 
+READ_AT_ONCE = 4  # a `reload` and some who ask for `reread` meanwhile
+
 
 class InForce:
     """Reads the configuration at ``path``, and keeps what was read; ``keys`` are those of `load_daemon`.
@@ -27,7 +30,7 @@ class InForce:
     def __init__(self, path: str, **keys: Any) -> None:
         self._path = path
         self._keys = keys
-        self._recorder = Recorder()
+        self._read: deque[tuple[Configuration, Recorder]] = deque(maxlen=READ_AT_ONCE)
         self._snapshot: Snapshot | None = None
 
     def from_disk(self) -> Configuration:
@@ -35,13 +38,14 @@ class InForce:
         recorder = Recorder()
         configuration = load_daemon(self._path, files=recorder, **self._keys)
         refuse_unsafe_files(configuration.files)
-        self._recorder = recorder
+        self._read.append((configuration, recorder))
         return configuration
 
-    def keep(self, state_directory: str) -> None:
-        """Let the next daemon have what `from_disk` has read last. Raises LocalError."""
+    def keep(self, configuration: Configuration, state_directory: str) -> None:
+        """Let the next daemon have what was read for ``configuration``. Raises LocalError."""
         self._snapshot = None
-        snapshot = self._recorder.snapshot()
+        [recorder] = [recorder for read, recorder in self._read if read is configuration]
+        snapshot = recorder.snapshot()
         kept_configuration(state_directory).write(snapshot.encode())
         self._snapshot = snapshot
 
@@ -62,7 +66,7 @@ class InForce:
                 return configuration, not heritage.restarted and self.differs_from_disk()
         configuration = self.from_disk()
         try:
-            self.keep(state_directory)
+            self.keep(configuration, state_directory)
         except LocalError as error:
             log.error("{error}", error=error)
         return configuration, False

@@ -92,6 +92,7 @@ class DaemonService(Service):
         self._room_note: str | None = None
         self._disk_differs = False
         self._file_limit = FileLimit()
+        self._journal = heritage.journal(configuration.settings.state_directory)
         store = self._fetched_store()
         state_directory = configuration.settings.state_directory
         living = LivingProcesses()
@@ -138,7 +139,7 @@ class DaemonService(Service):
                 version=__version__,
                 token=heritage.token,
                 start_clock=proc.clock,
-                journal=heritage.journal(state_directory),
+                journal=self._journal,
                 left=heritage.left,
                 adoption=self._adoption(living) if heritage.follows else None,
                 remembered=Remembered(state_directory, self._in_thread),
@@ -170,7 +171,7 @@ class DaemonService(Service):
         link = self._heritage.link
         traces = Traces(
             token=self._heritage.left.token,
-            holder=0 if link is None else link.pid,
+            holder=link.pid if link is not None and link.pid == os.getppid() else 0,
             statuses=self._statuses,
             complete=self._heritage.complete,
         )
@@ -205,7 +206,10 @@ class DaemonService(Service):
         self._on_signal(signal.SIGHUP, self._reload)
         self._on_signal(signal.SIGUSR2, self.supervisor.outputs.reopen)
         self.listeners.watch(self.supervisor.configuration.settings)
-        self.supervisor.boot()
+        try:
+            self.supervisor.boot()
+        except Exception:  # some programs may be going on, and clients can ask
+            log.failure("not all programs were started or taken over")
         self._listen_to_the_holder()
         if self._reload_at_once:
             self._reload()
@@ -218,13 +222,16 @@ class DaemonService(Service):
             self._orphans.take_over()
             return
         link.drop_untaken()
-        for pid in self._ends:  # what they tell is written down by now
-            link.forget(pid)
-        self._ends.clear()
+        ends, self._ends = self._ends, {}
+        for pid, status in ends.items():
+            self._orphan_ended(pid, status)  # for most of them, all is settled by now
         link.listen(self._reactor, self._orphan_ended, self._holder_died)
 
     def _orphan_ended(self, pid: int, status: int) -> None:
-        self._adopted.ended(pid, status)
+        try:
+            self._adopted.ended(pid, status)
+        except Exception:
+            log.failure("the end of pid {pid} came to nothing", pid=pid)
         if self._heritage.link is not None:
             self._heritage.link.forget(pid)
 
@@ -252,6 +259,12 @@ class DaemonService(Service):
         self._notices.close_all()
         await self.listeners.close()
         self._factory.close_sessions()
+        if self._heritage.link is None:
+            self.forget()
+
+    def forget(self) -> None:
+        """Leave nothing behind that a later daemon would go on with; the holder knows of the end."""
+        self._journal.remove()
 
     def end_by_signals(self) -> None:
         """Take TERM and INT over from the reactor: a second one disturbs nothing."""
@@ -325,14 +338,14 @@ class DaemonService(Service):
 
     async def _apply_all(self, old: Configuration, new: Configuration) -> Sequence[str]:
         self._disk_differs = False
-        remarks = await self._keep(new.settings)
+        remarks = await self._keep(new)
         remarks += await self._apply_settings(old.settings, new.settings)
         return [*remarks, *await self.sockets.apply(new.sockets)]
 
-    async def _keep(self, settings: Settings) -> list[str]:
+    async def _keep(self, new: Configuration) -> list[str]:
         """Let the next daemon have the new configuration; return what an operator should know."""
         try:
-            await self._in_thread(self._in_force.keep, settings.state_directory)
+            await self._in_thread(self._in_force.keep, new, new.settings.state_directory)
         except LocalError as error:
             return [str(error)]
         return []

@@ -125,15 +125,14 @@ def main(arguments: Sequence[str]) -> int:
     link = HolderLink.inherited(os.environ)
     options = command_line.parse(arguments)
     try:
-        code = _serve(options, reactor, link)
+        return _serve(options, reactor, link)
     except (ConfigError, LocalError) as error:
         print(printable(f"supervisord: {error}"), file=sys.stderr)
         if link is not None and link.generation > 0:
             return FAILED  # the holder tries again: programs may be running
-        code = FAILED
     if link is not None:
-        link.final(code)
-    return code
+        link.final(FAILED)
+    return FAILED
 
 
 def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None) -> int:
@@ -165,7 +164,7 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
     )
     try:
         service.privilegedStartService()
-        if service.refused and options.strict:
+        if service.refused and options.strict and not heritage.follows:
             notes = service.notes()
             raise LocalError("\n".join(["nothing was started (--strict):", *notes]))
     except LocalError:
@@ -191,6 +190,14 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
     reactor.run()
     pidfile.remove()
     log.info("supervisord ended")
+    return _last_words(service, link)
+
+
+def _last_words(service: DaemonService, link: HolderLink | None) -> int:
+    """Tell the holder that this is on purpose; only then nothing has to be left to a later daemon."""
+    if link is not None:
+        link.final(service.exit_code)
+    service.forget()
     return service.exit_code
 
 

@@ -31,13 +31,17 @@ class Left:
     ``world`` is the boot, and the container, that its pids and times belong to, and ``token`` what
     marks its processes; both are empty if they could not be read. ``spawns`` is the highest number in
     a mark. ``scaled`` tells for programs how many processes their file said and how many they were
-    scaled to. ``ending`` is true if it was shutting down. ``damaged`` counts lines without sense.
+    scaled to. ``ending`` is true if it was shutting down, in order to exit with ``exit_code``. ``afresh``
+    is true if that came to nothing, and somebody has started the next one: what is to start by itself,
+    starts. ``damaged`` counts lines without sense.
     """
 
     world: str = ""
     token: str = ""
     spawns: int = 0
     ending: bool = False
+    exit_code: int = 0
+    afresh: bool = False
     processes: dict[str, Memory] = field(default_factory=dict)
     scaled: dict[str, tuple[int, int]] = field(default_factory=dict)
     damaged: int = 0
@@ -63,9 +67,14 @@ def scaled(program: str, said: int, count: int) -> str:
     return _encode({"scaled": program, "said": said, "count": count})
 
 
-def ending() -> str:
-    """Return the line that the daemon is shutting down."""
-    return _encode({"ending": True})
+def unscaled(program: str) -> str:
+    """Return the line that a program is not scaled any more."""
+    return _encode({"unscaled": program})
+
+
+def ending(exit_code: int) -> str:
+    """Return the line that the daemon is shutting down, in order to exit with ``exit_code``."""
+    return _encode({"ending": exit_code})
 
 
 def read(data: bytes) -> Left:
@@ -99,8 +108,10 @@ def _take(left: Left, line: object) -> None:
         left.processes.pop(_text(line, "gone"), None)
     elif "scaled" in line:
         left.scaled[_text(line, "scaled")] = _number(line, "said"), _number(line, "count")
-    elif line == {"ending": True}:
-        left.ending = True
+    elif "unscaled" in line:
+        left.scaled.pop(_text(line, "unscaled"), None)
+    elif "ending" in line:
+        left.ending, left.exit_code = True, _number(line, "ending")
     else:
         raise ValueError("nothing known")
 
@@ -111,13 +122,13 @@ def _take_opening(left: Left, line: Mapping[str, Any]) -> None:
     token = _text(line, "token")
     if not _TOKEN.fullmatch(token):
         raise ValueError("no sensible token")
-    left.world, left.token = _text(line, "world"), token
+    left.world, left.token = _text(line, "world", least=0), token
     left.spawns = max(left.spawns, _number(line, "spawns"))
 
 
-def _text(line: Mapping[str, Any], name: str) -> str:
+def _text(line: Mapping[str, Any], name: str, least: int = 1) -> str:
     value = line.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME:
+    if not isinstance(value, str) or not least <= len(value) <= LONGEST_NAME:
         raise ValueError(f"no sensible value of {name}")
     return value
 

@@ -235,9 +235,13 @@ def _spawn_failed(life: Life, program: Program, event: Event) -> Step:
 
 def _died(life: Life, program: Program, event: Event) -> Step:
     assert isinstance(event, Exited)
-    early = life.state is State.STARTING
-    verdict = after_death(program, life.tally, event.code, event.uptime, event.moment, early=early)
-    judged = _judged(life, verdict)
+    if event.again:
+        judged = replace(life, wanted=True, tally=Tally(), next=State.WAITING)
+    else:
+        early = life.state is State.STARTING
+        uptime, moment = event.uptime, event.moment
+        verdict = after_death(program, life.tally, event.code, uptime, moment, early=early)
+        judged = _judged(life, verdict)
     if not event.others_left:
         return _go_on(judged)
     return _clear(judged, program, leader_is_gone=True)
@@ -269,6 +273,15 @@ def _wait_again(life: Life, program: Program, event: Event) -> Step:
 def _time_again(life: Life, program: Program, event: Event) -> Step:
     assert isinstance(event, Adopted)
     return life, (SetTimer(event.remaining),)
+
+
+def _go_on_starting(life: Life, program: Program, event: Event) -> Step:
+    """Wait for the time that is left; or start anew what has no process."""
+    if life.spawned:
+        return _time_again(life, program, event)
+    if not life.wanted:
+        return replace(life, state=State.STOPPED), ()
+    return _again(life, program, event)
 
 
 def _judged(life: Life, verdict: Verdict) -> Life:
@@ -329,7 +342,7 @@ TABLE: dict[tuple[State, type[Event]], Cell] = {
     (State.STARTING, StartAsked): _want_up,
     (State.STARTING, RestartAsked): _restart_starting,
     (State.STARTING, StopAsked): _stop_starting,
-    (State.STARTING, Adopted): _time_again,
+    (State.STARTING, Adopted): _go_on_starting,
     (State.RUNNING, Exited): _died,
     (State.RUNNING, Ready): _nothing,
     (State.RUNNING, Extended): _nothing,

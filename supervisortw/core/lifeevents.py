@@ -51,13 +51,15 @@ class Exited:
     """The main process was reaped.
 
     ``code`` is None after a signal or if it is unknown; ``uptime`` is how long it lived, in seconds;
-    ``others_left`` is true unless it is known that nobody of its session is left.
+    ``others_left`` is true unless it is known that nobody of its session is left. ``again`` is true if it
+    was to end, and another is to be started in its place.
     """
 
     code: int | None
     uptime: float
     others_left: bool = False
     moment: Moment = Moment()
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

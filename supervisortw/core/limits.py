@@ -87,6 +87,8 @@ class Limits:
     holder_messages_per_turn: int = 16  # from it, some of a thousand lines
     holder_last_word_seconds: float = 5.0  # that a daemon waits at its end for the holder to listen
 
+    half_born_rounds: int = 20  # of looking for what a dead daemon was just making
+
     # The journal.
     journal_bytes: int = 1024 * 1024  # up to here it is never written anew
     journal_growth: int = 4  # times what holds, then it is written anew

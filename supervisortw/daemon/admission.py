@@ -88,6 +88,11 @@ class Admission:
             for name in candidate.program.depends_on:
                 self._dependants.setdefault(name, {})[candidate] = None
 
+    def adopt(self, candidate: Candidate) -> None:
+        """Count a process that a former daemon has started."""
+        if candidate.is_starting:
+            self._starting.add(candidate)
+
     def reconsider(self) -> None:
         """Look anew at all who are blocked: what they depend on may be other programs now."""
         blocked, self._blocked = self._blocked, {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from twisted.logger import Logger
 
@@ -54,61 +55,89 @@ class Adoption:
         if self._traces.complete:
             return []
         by_name = {slot.program.name: slot for slot in slots}
-        found = []
-        for mark, _ in self._marked(by_name):
-            slot = by_name.pop(mark.name, None)
-            if slot is not None:
-                life = Life(state=State.STARTING, wanted=True)
-                slot.remember(Memory(life=life, spawn=mark))
-                found.append(slot)
-        return found
+        marked = self._marked(by_name)
+        for mark in marked.values():
+            self._remember_start(by_name[mark.name], mark)
+        return [by_name[mark.name] for mark in marked.values()]
 
     def carry_out(self, slots: Collection[Slot]) -> None:
         """Have all slots that remember something go on."""
         if self._traces.holder:
             self._living.end_half_born(self._traces.holder, {slot.pid for slot in slots})
         self._ended = self._traces.statuses()
-        cut_short = {slot.program.name: slot for slot in slots if slot.is_cut_short}
-        unborn: dict[str, int] = {}
-        if cut_short:
-            for mark, pid in self._marked(cut_short):
-                if mark == cut_short[mark.name].memory.spawn:
-                    unborn.setdefault(mark.name, pid)
         # First who is there: those who are not may be started at once, in surroundings that are settled.
-        gone = [
-            slot for slot in slots if not self._has_gone_on(slot, unborn.get(slot.program.name))
-        ]
+        missing = [slot for slot in slots if not self._tried(self._has_gone_on, slot)]
+        gone = self._without_unwritten(missing)
         for slot in gone:
-            self._go_on_without(slot)
+            self._tried(self._go_on_without, slot)
         log.info(
             "going on with {known} programs of the supervisord before; {alive} are up",
             known=len(slots),
             alive=len(slots) - len(gone),
         )
 
-    def _has_gone_on(self, slot: Slot, unborn: int | None) -> bool:
-        """Have a slot go on whose process is there; return whether it is."""
-        pid, born = slot.memory.pid, slot.memory.born
-        if slot.is_cut_short and unborn is not None:
-            pid, born = unborn, self._birth_of(unborn)
-        transport = self._transport(slot, pid, born) if pid and born else None
+    def _tried(self, act: Callable[[Slot], bool], slot: Slot) -> bool:
+        """Do something with a slot; trouble with one must not be trouble with all."""
+        try:
+            return act(slot)
+        except Exception:
+            log.failure("{name}: cannot go on with it", name=slot.program.name)
+            return True
+
+    def _has_gone_on(self, slot: Slot) -> bool:
+        """Have a slot go on if its process is there; return whether it is."""
+        memory = slot.memory
+        if not memory.pid or memory.born is None:
+            return False
+        transport = self._transport(slot, memory.pid, memory.born)
         if transport is None:
             return False
-        slot.adopt(transport, born)
+        slot.adopt(transport)
         if _may_not_go_on(slot):
             slot.make_anew()
         return True
 
-    def _go_on_without(self, slot: Slot) -> None:
+    def _without_unwritten(self, slots: Collection[Slot]) -> list[Slot]:
+        """Have those go on whose process was made, and not written down; return the others.
+
+        The start was cut short by the end of the daemon, or the disk was full.
+        """
+        may_be = {slot.program.name: slot for slot in slots if slot.is_cut_short or slot.pid}
+        found: set[str] = set()
+        for pid, mark in self._marked(may_be).items() if may_be else ():
+            slot = may_be[mark.name]
+            own = slot.memory.spawn
+            newer = own is None or mark.daemon != own.daemon or mark.number > own.number
+            if newer and not slot.is_cut_short:
+                self._remember_start(slot, mark)
+            elif mark != own:
+                continue
+            if slot.is_cut_short and self._tried(partial(self._has_begun, pid), slot):
+                found.add(mark.name)
+        return [slot for slot in slots if slot.program.name not in found]
+
+    def _has_begun(self, pid: int, slot: Slot) -> bool:
+        born = self._birth_of(pid)
+        transport = None if born is None else self._transport(slot, pid, born)
+        if transport is None:
+            return False
+        slot.adopt(transport, born)
+        return True
+
+    def _remember_start(self, slot: Slot, mark: SpawnId) -> None:
+        life = Life(state=State.STARTING, wanted=True)
+        slot.remember(Memory(life=life, spawn=mark, restarts=slot.memory.restarts))
+
+    def _go_on_without(self, slot: Slot) -> bool:
         """Have a slot go on that has no process, or none any more."""
         pid = slot.memory.pid
-        if not pid:
+        if pid:
+            status = self._status(pid)
+            reason = UnknownEnd() if status is None else reason_of(status)
+            slot.lost(reason, again=_may_not_go_on(slot))
+        else:
             slot.adopt(None)
-            return
-        if _may_not_go_on(slot):
-            slot.make_anew()
-        status = self._status(pid)
-        slot.lost(UnknownEnd() if status is None else reason_of(status))
+        return True
 
     def _birth_of(self, pid: int) -> Born | None:
         start = self._living.start(pid)
@@ -130,14 +159,21 @@ class Adoption:
             self._ended = self._traces.statuses()  # it may have ended just now
         return self._ended.get(pid)
 
-    def _marked(self, names: Collection[str]) -> list[tuple[SpawnId, int]]:
-        """Return leaders of sessions that are marked as processes of ours, the oldest first."""
-        found = []
+    def _marked(self, names: Collection[str]) -> dict[int, SpawnId]:
+        """Return leaders of sessions that are marked as processes of ours, one for each name.
+
+        Of several it is that of the latest start, and then the oldest: what else bears its mark, it has
+        started itself.
+        """
+        best: dict[str, tuple[int, float, int, SpawnId]] = {}
         for pid, mark in self._living.marked():
             ours = mark.daemon == self._traces.token
             if mark.name in names and (ours or self._is_held(pid)):
-                found.append((self._living.start(pid) or 0.0, pid, mark))
-        return [(mark, pid) for _, pid, mark in sorted(found, key=lambda each: each[:2])]
+                rank = (-mark.number, self._living.start(pid) or 0.0, pid, mark)
+                known = best.get(mark.name)
+                if known is None or rank[:3] < known[:3]:
+                    best[mark.name] = rank
+        return {pid: mark for _, _, pid, mark in best.values()}
 
 
 def _may_not_go_on(slot: Slot) -> bool:

@@ -58,6 +58,8 @@ def inherit(directory: str, link: HolderLink | None) -> Heritage:
         found = None
     restarted = link is not None and link.generation > 0
     left = found or Left()
+    if left.ending and not restarted:
+        left.ending, left.exit_code, left.afresh = False, 0, True
     return Heritage(
         link=link,
         left=left,

@@ -21,7 +21,7 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
 from supervisortw.daemon.paths import open_directory
 from supervisortw.daemon.places import owners
-from supervisortw.errors import LocalError
+from supervisortw.errors import PASSING, LocalError
 
 log = Logger(namespace="supervisor")
 
@@ -41,7 +41,7 @@ class Journal:
 
     def __init__(self, directory: str, world: str, token: str, left: Left) -> None:
         self._directory = directory
-        self._opening = chronicle.opening(world, token, left.spawns)
+        self._world, self._token, self._spawns = world, token, left.spawns
         self._lines = dict(_holding(left))  # by what they are about
         self._file = -1
         self._size = 0
@@ -51,6 +51,8 @@ class Journal:
 
     def process(self, name: str, memory: Memory) -> None:
         """Write down what is to be remembered of a process."""
+        if memory.spawn is not None:
+            self._spawns = max(self._spawns, memory.spawn.number)
         self._write(("process", name), chronicle.process(name, memory))
 
     def gone(self, name: str) -> None:
@@ -62,14 +64,22 @@ class Journal:
         """Write down that a program was scaled."""
         self._write(("scaled", program), chronicle.scaled(program, said, count))
 
-    def ending(self) -> None:
-        """Write down that the daemon shuts down."""
-        self._write(_ENDING, chronicle.ending())
+    def unscaled(self, program: str) -> None:
+        """Write down that a program is not scaled any more."""
+        if self._lines.pop(("scaled", program), None) is not None:
+            self._append(chronicle.unscaled(program))
+
+    def ending(self, exit_code: int) -> None:
+        """Write down that the daemon shuts down, in order to exit with ``exit_code``."""
+        self._write(_ENDING, chronicle.ending(exit_code))
 
     def remove(self) -> None:
         """Remove the file: nothing is left that somebody would have to go on with."""
         self.close()
         self._closed = True
+        self._unlink()
+
+    def _unlink(self) -> None:
         with (
             contextlib.suppress(LocalError, OSError),
             open_directory(self._directory, owners=owners()) as directory,
@@ -92,7 +102,7 @@ class Journal:
             return
         data = line.encode() + b"\n"
         if self._file < 0 or self._size + len(data) > self._limit:
-            self._write_anew()
+            self.write_anew()
             return
         try:
             whole = os.write(self._file, data) == len(data)
@@ -103,10 +113,11 @@ class Journal:
         if not whole:  # the disk is full: the next line begins a new file
             self._in_trouble(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
-    def _write_anew(self) -> None:
+    def write_anew(self) -> None:
         """Write a new file with all lines that hold, in place of the old one."""
         self.close()
-        data = "\n".join([self._opening, *self._lines.values(), ""]).encode()
+        opening = chronicle.opening(self._world, self._token, self._spawns)
+        data = "\n".join([opening, *self._lines.values(), ""]).encode()
         try:
             with open_directory(self._directory, owners=owners()) as directory:
                 with contextlib.suppress(FileNotFoundError):
@@ -124,13 +135,15 @@ class Journal:
             self._in_trouble(error)
             return
         self._file, self._size = file, len(data)
-        self._limit = max(LIMITS.journal_bytes, LIMITS.journal_growth * len(data))
+        grown = max(LIMITS.journal_bytes, LIMITS.journal_growth * len(data))
+        self._limit = min(grown, LIMITS.journal_read_bytes)
         if self._troubled:
             self._troubled = False
             log.info("the journal is written again")
 
     def _in_trouble(self, error: Exception) -> None:
         self.close()
+        self._unlink()  # what is old would be believed
         if not self._troubled:
             self._troubled = True
             reason = error.strerror if isinstance(error, OSError) else error
@@ -149,7 +162,7 @@ def _holding(left: Left) -> Iterator[tuple[tuple[str, str], str]]:
     for name, memory in left.processes.items():
         yield ("process", name), chronicle.process(name, memory)
     if left.ending:
-        yield _ENDING, chronicle.ending()
+        yield _ENDING, chronicle.ending(left.exit_code)
 
 
 def what_was_left(directory: str) -> Left | None:
@@ -167,7 +180,9 @@ def what_was_left(directory: str) -> Left | None:
     except (LocalError, OSError, Foreign) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         log.error("{path} cannot be used: {reason}", path=path, reason=reason)
-        _set_aside(directory)
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not (isinstance(cause, OSError) and cause.errno in PASSING):
+            _set_aside(directory)
         return None
     if left.damaged:
         lines = "1 line makes" if left.damaged == 1 else f"{left.damaged} lines make"

@@ -29,20 +29,6 @@ CLOSED_WITH_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 Ended = Callable[[int, int], None]
 
 
-class NoStore:
-    """A store of descriptors where nothing outlives the daemon."""
-
-    def keep(self, name: str, descriptor: int) -> None:
-        """Keep nothing."""
-
-    def drop(self, name: str) -> None:
-        """Let go of nothing."""
-
-    def take(self, name: str) -> int | None:
-        """Return None: there was no daemon before this one that could keep anything."""
-        return None
-
-
 @implementer(IReadWriteDescriptor)
 class HolderLink:
     """Tells the holder how the daemon is, gives descriptors to it, and learns how orphans end.

@@ -11,10 +11,12 @@ import signal
 from collections.abc import Collection, Iterator
 
 from supervisortw.core.born import Born
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.spawnid import VARIABLE, SpawnId
 from supervisortw.daemon import forker, proc
 
 LAUNCH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "launch.py")
+FORKER = os.path.abspath(forker.__file__)
 NO_PIDFD = -1
 
 
@@ -28,7 +30,7 @@ class LivingProcesses:
         """
         try:
             pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):
             return None
         except (AttributeError, OSError):
             pidfd = NO_PIDFD
@@ -55,7 +57,7 @@ class LivingProcesses:
                     continue
                 try:
                     text = environments.value(pid, VARIABLE)
-                except PermissionError:
+                except OSError:  # we may not look, or have no descriptor for it
                     continue
                 mark = SpawnId.parse(text) if text else None
                 if mark is not None:
@@ -68,17 +70,28 @@ class LivingProcesses:
 
         They would become some later, when nobody reckons with it any more.
         """
-        for pid in proc.children(holder):
-            if pid == os.getpid() or pid in known:
-                continue
-            try:
-                pidfd = os.pidfd_open(pid)
-            except (AttributeError, OSError):
-                continue
-            try:
-                if {LAUNCH, os.path.abspath(forker.__file__)} & set(proc.arguments(pid)):
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            finally:
-                os.close(pidfd)
+        for _ in range(LIMITS.half_born_rounds):  # one of them may be making another one
+            left = 0
+            for pid in proc.children(holder):
+                if pid not in known and pid != os.getpid():
+                    left += _end_if_half_born(pid)
+            if not left:
+                return
+
+
+def _end_if_half_born(pid: int) -> bool:
+    """Kill a process if it is a copy of a daemon or forker; return whether it was one and lived."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return False
+    try:
+        words = proc.arguments(pid)
+        if LAUNCH not in words[2:3] and FORKER not in words[4:5]:
+            return False
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(pidfd)
+    return proc.is_alive(pid)

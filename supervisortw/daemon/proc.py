@@ -145,7 +145,8 @@ def world() -> str:
     try:
         with open(f"{DIRECTORY}/sys/kernel/random/boot_id", encoding="ascii") as file:
             boot = file.read().strip()
-        return f"{boot} {os.readlink(f'{DIRECTORY}/self/ns/pid')}"
+        # The numbers of namespaces come again at once; process 1 of a container does not.
+        return f"{boot} {os.readlink(f'{DIRECTORY}/self/ns/pid')} {start(1)}"
     except OSError:
         return ""
 

@@ -22,8 +22,9 @@ from supervisortw.errors import Refused
 class Renewal:
     """Adds, removes and changes processes; remembers which programs were scaled.
 
-    ``make`` makes a process slot, ``make_room`` sees to the descriptors that all will need, and
-    ``forget`` lets go of what a process had beside its logs.
+    ``make`` makes a process slot, ``make_room`` sees to the descriptors that all will need, ``forget``
+    lets go of what a process had beside its logs, and ``unscaled`` hears which program is not scaled any
+    more.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Renewal:
         make: Callable[[Process], ManagedProcess],
         make_room: Callable[[Layout], None],
         forget: Callable[[str], None],
+        unscaled: Callable[[str], None],
     ) -> None:
         self._roster = roster
         self._outputs = outputs
@@ -42,6 +44,7 @@ class Renewal:
         self._make = make
         self._make_room = make_room
         self._forget = forget
+        self._unscaled = unscaled
         # How many processes a program was scaled to, and what its file said at that time.
         self._scaled: dict[str, tuple[int | None, int]] = {}
 
@@ -82,11 +85,11 @@ class Renewal:
 
     def arrange(self, configuration: Configuration) -> None:
         """Order the processes as the configuration that is in force does."""
-        self._scaled = {
-            name: (said, count)
-            for name, (said, count) in self._scaled.items()
-            if name in configuration.programs and configuration.programs[name].processes == said
-        }
+        for name, (said, _) in list(self._scaled.items()):
+            program = configuration.programs.get(name)
+            if program is None or program.processes != said:
+                del self._scaled[name]
+                self._unscaled(name)
         # What is being removed while it still runs stands in no configuration any more.
         leaving = {each.program.program: each.program for each in self._roster}
         programs = {**leaving, **configuration.programs}
@@ -143,7 +146,10 @@ class Renewal:
     async def _change(self, step: ProgramStep, new: Mapping[str, Process]) -> Outcome | None:
         """Do what a plan says about a process that stays, or was added."""
         if step.step is Step.ADD:
-            return await self._roster[step.name].start() if step.acts else None
+            if step.acts:
+                return await self._roster[step.name].start()
+            self._roster[step.name].note()
+            return None
         record = new[step.name]
         process = self._roster[step.name]
         before, process.program = process.program, record

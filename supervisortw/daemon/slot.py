@@ -309,7 +309,7 @@ class Slot:
         self.memory.spawn_error = str(error)
         self.handle(lifeevents.SpawnFailed(error.permanent, self._moment()))
 
-    def _exited(self, reason: BaseException) -> None:
+    def _exited(self, reason: BaseException, *, again: bool = False) -> None:
         self._means.drain(self.program)
         memory = self.memory
         uptime = self._uptime()
@@ -322,7 +322,9 @@ class Slot:
             self.life.state is State.STOPPING or self._means.sessions.has_others(memory.sid)
         )
         self._is_recorded, self._is_news = False, True
-        self.handle(lifeevents.Exited(memory.last.code, uptime, others_left, self._moment()))
+        memory.asked = memory.asked or again
+        code, moment = memory.last.code, self._moment()
+        self.handle(lifeevents.Exited(code, uptime, others_left, moment, again))
         if others_left:
             self._means.sessions.when_empty(memory.sid, self._emptied)
 
@@ -349,12 +351,16 @@ class Slot:
             self._cancel_timer()  # of the watchdog
             self._timed_out()
 
+    def note(self) -> None:
+        """Write down how it stands, though nothing has happened to it yet."""
+        self._is_recorded = False
+        self._record()
+
     def outdate(self) -> None:
         """Take note that the process that is there was made by what is not in force any more."""
         if self.pid:
             self.memory.outdated = True
-            self._is_recorded = False
-            self._record()
+            self.note()
 
     # Going on where a former daemon was.
 
@@ -369,31 +375,41 @@ class Slot:
         if transport is not None:
             self._means.go_on(self.program)
         memory = self.memory
-        if self.is_cut_short:
-            if transport is not None:
-                self._spawned(transport, born)
-            else:
-                reason = "supervisord died while it was being started"
-                self._not_spawned(Failure(SpawnError(reason, permanent=False)))
+        if self.is_cut_short and transport is not None:
+            self._spawned(transport, born)
+            self._guard_session()
+            self._means.admission.adopt(self)
             return
-        if self.program.stop_scope is StopScope.SESSION and memory.born is not None:
-            self._means.sessions.adopt(memory.sid, memory.born)
+        if transport is not None or memory.life.state is State.STOPPING:
+            self._guard_session()
+            self._means.admission.adopt(self)
         if memory.life.state is State.STOPPING and not memory.pid:
             self._means.sessions.when_empty(memory.sid, self._emptied)
-        remaining = max(0.0, memory.due - self._clock.seconds())
-        self.handle(lifeevents.Adopted(remaining))
+        self.handle(lifeevents.Adopted(self._remaining()))
 
-    def lost(self, reason: BaseException) -> None:
-        """Go on without the process that there was: it ended, for ``reason``, while nobody looked."""
-        self._exited(reason)
+    def lost(self, reason: BaseException, *, again: bool = False) -> None:
+        """Go on without the process that there was: it ended, for ``reason``, while nobody looked.
+
+        ``again`` has another one started in its place, however it ended.
+        """
+        self._guard_session()
+        if self.life.state is State.STOPPING:  # others of its session may have to be ended
+            self.handle(lifeevents.Adopted(self._remaining()))
+        self._exited(reason, again=again)
 
     def make_anew(self) -> None:
-        """Have another process in place of the one that there is, or was; see `adopt` and `lost`.
-
-        To be called after `adopt`, but before `lost`: what is to be made anew has not failed.
-        """
+        """Have another process in place of the one that there is."""
         if self.life.state in {State.STARTING, State.RUNNING}:
             self.handle(lifeevents.RestartAsked())
+
+    def _remaining(self) -> float:
+        return max(0.0, self.memory.due - self._clock.seconds())
+
+    def _guard_session(self) -> None:
+        """Have nobody taken for one of its session who has got the number since."""
+        memory = self.memory
+        if self.program.stop_scope is StopScope.SESSION and memory.born is not None:
+            self._means.sessions.adopt(memory.sid, memory.born)
 
     @property
     def is_cut_short(self) -> bool:

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from supervisortw.core import lifeevents
-from supervisortw.core.model import Configuration, Process
+from supervisortw.core.model import AutoRestart, Configuration, Process
 from supervisortw.core.notify import Notice
 from supervisortw.core.order import with_dependencies
 from supervisortw.core.plan import Plan, Step, plan
@@ -22,6 +22,7 @@ from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State
 from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer, Result
 from supervisortw.daemon.admission import Admission
+from supervisortw.daemon.answers import end_escaped, in_asked_order, tell_escaped, told
 from supervisortw.daemon.events import StateChanged
 from supervisortw.daemon.identity import Identities
 from supervisortw.daemon.outputs import STDERR, Outputs
@@ -92,14 +93,15 @@ class Supervisor:
             make=lambda record: ManagedProcess(record, means),
             make_room=around.make_room,
             forget=self._forget,
+            unscaled=around.journal.unscaled,
         )
         # Asking thousands of processes to start takes a while by itself.
         self._turns = Turns(around.clock)
         self._born = around.clock.seconds()
         self._shutdown: Deferred[list[Outcome]] | None = None
-        self._exit_code = 0
         left = around.left
         self._spawns = left.spawns
+        self._exit_code = left.exit_code
         self._reloading = DeferredLock()
         around.bus.subscribe(self._state_changed)
         for name, (said, count) in left.scaled.items():
@@ -116,12 +118,15 @@ class Supervisor:
         known = {*self._go_on(), *self._prune_remembered()}
         if self._around.left.ending:
             ensureDeferred(self.shutdown())
+        if self._shutdown is not None:  # also because something essential has ended meanwhile
             return
-        wanted = [
-            each.program.name
-            for each in self.roster
-            if each.program.auto_start and each.program.name not in known
-        ]
+        wanted = []
+        for process in self.roster:
+            if process.program.name not in known:
+                if process.program.auto_start:
+                    wanted.append(process.program.name)
+                else:
+                    self._turns.take(process.note)
         for process in self.roster.in_start_order(self._with_dependencies(wanted)):
             self._turns.take(partial(process.handle, lifeevents.StartAsked()))
 
@@ -141,10 +146,14 @@ class Supervisor:
         if adoption is None:
             return ()
         removed = []
-        for name, memory in left.processes.items():
+        for name, memory in list(left.processes.items()):
             if name not in self.roster:  # a reload was removing it
+                if not memory.pid and memory.life.state is not State.STOPPING:
+                    del left.processes[name]
+                    self._around.journal.gone(name)
+                    continue
                 removed.append(name)
-                self._renewal.add(Process(name=name, program=name, process=name, command=("?",)))
+                self._renewal.add(_removed(name))
             self.roster[name].remember(memory)
         self._renewal.arrange(self.configuration)
         strays = adoption.find_strays(
@@ -152,10 +161,11 @@ class Supervisor:
         )
         known = [*left.processes, *(each.program.name for each in strays)]
         adoption.carry_out(self.roster.in_start_order(known))
+        self._around.journal.write_anew()
         for name in removed:
             log.info("{name} is not in the configuration any more", name=name)
             ensureDeferred(self._renewal.remove(name))
-        return set(known)
+        return () if left.afresh else known
 
     # Control.
 
@@ -182,28 +192,28 @@ class Supervisor:
         processes = self.roster.in_start_order(chosen)
         forgotten = self._around.remembered.started(chosen)
         outcomes = await in_turns(self._turns, [process.start() for process in processes])
-        outcomes = await _told(forgotten, chosen, outcomes)
-        return _in_asked_order(chosen, outcomes) + unknown
+        outcomes = await told(forgotten, chosen, outcomes)
+        return in_asked_order(chosen, outcomes) + unknown
 
     async def stop(self, names: Sequence[str], *, all_of_it: bool = False) -> list[Outcome]:
         """Stop what is up in the reverse order: each wave when the one before is gone."""
         chosen, unknown = self.roster.select(names)
         processes = {name: self.roster[name] for name in chosen}  # a reload may remove them
         outcomes = await self._stop_in_waves(chosen)
-        tell = _end_escaped if all_of_it else _tell_escaped
+        tell = end_escaped if all_of_it else tell_escaped
         outcomes = await all_of([tell(processes[each.name], each) for each in outcomes])
         outcomes = [self._with_dependants(processes[each.name], each) for each in outcomes]
         remembered = [name for name, each in processes.items() if each.program.remember]
-        outcomes = await _told(self._around.remembered.stopped(remembered), remembered, outcomes)
-        return _in_asked_order(chosen, outcomes) + unknown
+        outcomes = await told(self._around.remembered.stopped(remembered), remembered, outcomes)
+        return in_asked_order(chosen, outcomes) + unknown
 
     async def restart(self, names: Sequence[str]) -> list[Outcome]:
         """Restart each process by one event of its own; dependants end before what they depend on."""
         self._refuse_while_shutting_down()
         chosen, unknown = self.roster.select(names)
         forgotten = self._around.remembered.started(chosen)
-        outcomes = await _told(forgotten, chosen, await self._restart(chosen))
-        return _in_asked_order(chosen, outcomes) + unknown
+        outcomes = await told(forgotten, chosen, await self._restart(chosen))
+        return in_asked_order(chosen, outcomes) + unknown
 
     async def scale(self, name: str, count: int) -> list[Outcome]:
         """Have ``count`` processes of a program. Raises Refused."""
@@ -238,7 +248,7 @@ class Supervisor:
         """Stop every program, then end the daemon. Asked again, it waits for the first one's end."""
         if self._shutdown is None:
             log.info("shutting down")
-            self._around.journal.ending()
+            self._around.journal.ending(self._exit_code)
             names = [process.program.name for process in self.roster]
             self._shutdown = ensureDeferred(self._stop_in_waves(names))
             self._shutdown.addCallback(self._end)
@@ -326,7 +336,6 @@ class Supervisor:
         return list(await gatherResults(restarting, consumeErrors=True))
 
     def _end(self, outcomes: list[Outcome]) -> list[Outcome]:
-        self._around.journal.remove()
         # In the next turn, so that those who asked get their answer first.
         self._around.clock.callLater(0, self._around.end, self._exit_code)
         return outcomes
@@ -437,51 +446,17 @@ class Supervisor:
         return await self._renewal.carry_out(steps, self.configuration)
 
 
-async def _told(
-    saving: Deferred[None], names: Collection[str], outcomes: list[Outcome]
-) -> list[Outcome]:
-    """Wait until a wish is on the disk; add to its answers if it will not be remembered."""
-    try:
-        await saving
-    except LocalError as error:
-        trouble = f"it will not be remembered: {error}"
-        return [
-            replace(each, result=Result.FAILED, text=f"{each.text}; {trouble}")
-            if each.name in names
-            else each
-            for each in outcomes
-        ]
-    return outcomes
-
-
 def _log_trouble(failure: Failure) -> None:
     failure.trap(LocalError)
     log.error("{error}", error=failure.value)
 
 
-async def _tell_escaped(process: ManagedProcess, outcome: Outcome) -> Outcome:
-    """Add to the answer to a stop who has left the session of the program."""
-    if outcome.result is not Result.STOPPED:
-        return outcome
-    try:
-        told = await process.find_escaped()
-    except LocalError as error:
-        told = [str(error)]
-    return replace(outcome, text="; ".join([outcome.text, *told]))
-
-
-async def _end_escaped(process: ManagedProcess, outcome: Outcome) -> Outcome:
-    """End who has left the session of a program that is down, and add it to the answer."""
-    if outcome.result not in {Result.STOPPED, Result.ALREADY_DOWN}:
-        return outcome
-    try:
-        all_gone, told = await process.end_escaped()
-    except LocalError as error:
-        all_gone, told = False, [str(error)]
-    result = outcome.result if all_gone else Result.FAILED
-    return replace(outcome, result=result, text="; ".join([outcome.text, *told]))
-
-
-def _in_asked_order(names: Sequence[str], outcomes: list[Outcome]) -> list[Outcome]:
-    by_name = {outcome.name: outcome for outcome in outcomes}
-    return [by_name[name] for name in names]
+def _removed(name: str) -> Process:
+    """Return a record for what is in no configuration any more, and only has to be ended."""
+    return Process(
+        name=name,
+        program=name,
+        process=name,
+        command=("(removed)",),
+        auto_restart=AutoRestart.NEVER,
+    )

@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.python.failure import Failure
 
 from supervisortw.daemon.turns import Turns
 
@@ -43,5 +44,9 @@ def branch_of(source: Deferred[Answer]) -> Deferred[Answer]:
         branch.callback(result)
         return result
 
-    source.addCallback(pass_on)
+    def fail(failure: Failure) -> Failure:
+        branch.errback(failure)
+        return failure
+
+    source.addCallbacks(pass_on, fail)
     return branch

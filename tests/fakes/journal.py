@@ -14,12 +14,16 @@ class FakeJournal(Journal):
 
     def __init__(self, token: str, left: Left) -> None:
         super().__init__("/nowhere", WORLD, token, left)
-        self.lines = [self._opening, *self._lines.values()]
+        opening = chronicle.opening(self._world, self._token, self._spawns)
+        self.lines = [opening, *self._lines.values()]
         self.removed = False
 
     def _append(self, line: str) -> None:
         if not self.removed:
             self.lines.append(line)
+
+    def write_anew(self) -> None:
+        self.lines = [self.lines[0], *self._lines.values()]
 
     def remove(self) -> None:
         self.removed = True

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import pytest_twisted
@@ -17,7 +18,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from supervisortw.core.born import Born
-from supervisortw.daemon import adopted, forker, proc
+from supervisortw.daemon import adopted, living, proc
 from supervisortw.daemon.adopted import AdoptedProcesses, UnknownEnd
 from supervisortw.daemon.departures import Departures
 from supervisortw.daemon.exits import PidfdWatcher
@@ -176,16 +177,16 @@ class TestLiving:
     """What is found of processes that may still be there."""
 
     def test_pid_and_start_make_a_process(self, foreign: Foreign) -> None:
-        living = LivingProcesses()
-        pidfd = living.find(foreign.pid, foreign.born)
+        found = LivingProcesses()
+        pidfd = found.find(foreign.pid, foreign.born)
         assert pidfd is not None
         os.close(pidfd)
         later = Born(foreign.born.latest + 1, foreign.born.latest + 2)
-        assert living.find(foreign.pid, later) is None
-        assert living.find(foreign.pid, None) is None
+        assert found.find(foreign.pid, later) is None
+        assert found.find(foreign.pid, None) is None
         foreign.exit(0)
         foreign.parent.communicate(timeout=60)
-        assert living.find(foreign.pid, foreign.born) is None
+        assert found.find(foreign.pid, foreign.born) is None
 
     def test_marks_are_found(self) -> None:
         mark = "0123456789abcdef:marked:4"
@@ -206,12 +207,19 @@ class TestLiving:
                 each.kill()
                 each.wait()
 
-    def test_who_is_just_being_made_is_ended(self) -> None:
+    def test_who_is_just_being_made_is_ended(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        script = tmp_path / "forker.py"
+        script.write_text("import sys; sys.stdin.read()")
+        monkeypatch.setattr(living, "FORKER", str(script))
         half_born = subprocess.Popen(
-            [sys.executable, "-c", "import sys; sys.stdin.read()", forker.__file__],
+            [sys.executable, "-I", "-S", "-E", str(script)], stdin=subprocess.PIPE
+        )
+        other = subprocess.Popen(
+            [sys.executable, "-c", "import sys; sys.stdin.read()", str(script)],
             stdin=subprocess.PIPE,
         )
-        other = subprocess.Popen(["sleep", "60"])
         known = subprocess.Popen(["sleep", "60"])
         try:
             LivingProcesses().end_half_born(os.getpid(), {known.pid})

@@ -32,6 +32,8 @@ def test_the_last_line_about_something_holds() -> None:
         chronicle.process("web", UP),
         chronicle.scaled("pool", 2, 5),
         chronicle.scaled("pool", 2, 1),
+        chronicle.scaled("other", 1, 9),
+        chronicle.unscaled("other"),
     )
     assert left == Left(
         world="boot 1",
@@ -50,7 +52,8 @@ def test_who_is_gone_is_forgotten() -> None:
 
 def test_a_daemon_may_have_been_ending() -> None:
     assert not read(OPENING).ending
-    assert read(OPENING, chronicle.ending()).ending
+    left = read(OPENING, chronicle.ending(7))
+    assert (left.ending, left.exit_code) == (True, 7)
 
 
 def test_the_highest_number_of_a_mark_counts_whoever_had_it() -> None:
@@ -74,7 +77,7 @@ def test_the_highest_number_of_a_mark_counts_whoever_had_it() -> None:
         '{"process":7}',
         '{"gone":null}',
         '{"scaled":"web","said":-1,"count":2}',
-        '{"ending":false}',
+        '{"ending":null}',
         '{"journal":1,"world":"w","token":"no hexadecimal","spawns":0}',
         '{"journal":1,"world":"w","token":"abc","spawns":true}',
     ],
@@ -96,7 +99,7 @@ def test_another_form_is_foreign() -> None:
 
 @given(st.binary(max_size=200), st.integers(0, 300))
 def test_whatever_is_damaged_what_is_left_can_be_told(damage: bytes, place: int) -> None:
-    data = "\n".join([OPENING, chronicle.process("web", UP), chronicle.ending(), ""]).encode()
+    data = "\n".join([OPENING, chronicle.process("web", UP), chronicle.ending(0), ""]).encode()
     place = min(place, len(data))
     try:
         left = chronicle.read(data[:place] + damage + data[place + len(damage) :])

@@ -94,13 +94,13 @@ class World:
             events += [Ready(), Pinged(), Extended(5.0)]
         if self.asking and self.life.state is State.STOPPING:
             events += [StopCommandEnded(good) for good in (True, False)]
-        if not self.asked_to_spawn:  # a start that was cut short is settled before
-            events.append(Adopted(0.5))
+        events.append(Adopted(0.5))
         if self.asked_to_spawn:
             events += [Spawned(), SpawnFailed(permanent=True), SpawnFailed(permanent=False)]
         if self.leader:
             codes_and_uptimes = itertools.product((0, 1, 2, None), (0.5, 10.0), (False, True))
             events += [Exited(code, uptime, left) for code, uptime, left in codes_and_uptimes]
+            events += [Exited(None, 0.5, left, again=True) for left in (False, True)]
         elif self.others:
             events.append(SessionEmptied())
         if self.timer:
@@ -143,7 +143,7 @@ HAPPENED: dict[type[Event], dict[str, bool]] = {
     SpawnFailed: {"asked_to_spawn": False},
     SessionEmptied: {"others": False},
     TimedOut: {"timer": False},
-    Adopted: {"timer": False, "awaiting": False, "asking": False},
+    Adopted: {"timer": False, "awaiting": False, "asking": False, "asked_to_spawn": False},
 }
 DONE: dict[type[Effect], dict[str, bool]] = {
     Await: {"awaiting": True},

@@ -21,7 +21,8 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.daemon import holder
 from supervisortw.daemon import link as of_daemon
 from supervisortw.daemon.holder import MAX_ENDS, Channel, Ends, Store
-from supervisortw.daemon.link import HolderLink, NoStore
+from supervisortw.daemon.link import HolderLink
+from supervisortw.daemon.store import NoStore
 from supervisortw.interfaces import DescriptorStore
 
 CODE = 256
