@@ -159,7 +159,7 @@ class DaemonService(Service):
     @property
     def _is_held(self) -> bool:
         link = self._heritage.link
-        return link is not None and link.alive
+        return link is not None and link.alive and link.pid == os.getppid()
 
     def _left_processes(self) -> Iterator[tuple[Process, Memory]]:
         records = self.supervisor.roster.records()
@@ -171,7 +171,7 @@ class DaemonService(Service):
         link = self._heritage.link
         traces = Traces(
             token=self._heritage.left.token,
-            holder=link.pid if link is not None and link.pid == os.getppid() else 0,
+            holder=link.pid if link is not None and self._is_held else 0,
             statuses=self._statuses,
             complete=self._heritage.complete,
         )
