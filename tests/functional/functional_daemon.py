@@ -64,7 +64,8 @@ class Status:
         sockets, pid, up, down, *notes = head.splitlines()
         rows = {}
         for line in table.splitlines()[1:]:
-            fields = re.fullmatch(r"(\S+) +([A-Z]+) +(-|\d+) +(\d+(?:\.\d)? s|[\d: d]+)(.*)", line)
+            since = r"\d+(?:\.\d)? s|(?:\d+ d )?[\d:]+"
+            fields = re.fullmatch(rf"(\S+) +([A-Z]+) +(-|\d+) +({since})(.*)", line)
             assert fields, line
             name, state, number, since, detail = fields.groups()
             program = 0 if number == "-" else int(number)
