@@ -162,10 +162,11 @@ class DaemonService(Service):
         return link is not None and link.alive and link.pid == os.getppid()
 
     def _left_processes(self) -> Iterator[tuple[Process, Memory]]:
-        records = self.supervisor.roster.records()
-        for name, memory in self._heritage.left.processes.items():
-            if name in records:
-                yield records[name], memory
+        left = self._heritage.left.processes
+        for process in self.supervisor.roster:
+            memory = process.memory if process.pid else left.get(process.program.name)
+            if memory is not None:
+                yield process.program, memory
 
     def _adoption(self, living: LivingProcesses) -> Adoption:
         link = self._heritage.link
@@ -211,6 +212,8 @@ class DaemonService(Service):
         except Exception:  # some programs may be going on, and clients can ask
             log.failure("not all programs were started or taken over")
         self._listen_to_the_holder()
+        if self._heritage.follows:
+            self.sockets.open_all()  # a program whose start was cut short was not known before
         if self._reload_at_once:
             self._reload()
         elif self._heritage.follows:

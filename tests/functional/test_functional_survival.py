@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -256,22 +257,7 @@ class TestExitCodes:
 class TestWhatProgramsAreGiven:
     def test_a_listening_socket_never_refuses(self, survivor: Survivor) -> None:
         path = survivor.place / "app.sock"
-        server = survivor.python(
-            "server.py",
-            """
-            import os, socket
-            listening = socket.socket(fileno=3)
-            while True:
-                accepted, _ = listening.accept()
-                with accepted:
-                    accepted.sendall(b"%d" % os.getpid())
-            """,
-        )
-        survivor.write(
-            f"<socket app>\n  address {path}\n</socket>\n"
-            f"<program server>\n  command {server}\n  sockets app\n  restart-delay 0.1\n</program>"
-        )
-        survivor.start()
+        _start_server(survivor, path)
         before = _wait_until_up(survivor, "server")["server"].pid
         assert _answer(path) == str(before)
         with _nobody_there(survivor):
@@ -284,6 +270,24 @@ class TestWhatProgramsAreGiven:
         after = _wait_until_up(survivor, "server")["server"].pid
         assert answer == str(after) != str(before)
         assert _answer(path) == str(after)
+
+    @pytest.mark.parametrize("cut_short", [False, True])
+    def test_a_socket_that_only_a_program_has_is_taken_back(
+        self, survivor: Survivor, cut_short: bool
+    ) -> None:
+        path = survivor.place / "app.sock"
+        _start_server(survivor, path)
+        before = _wait_until_up(survivor, "server")["server"].pid
+        survivor.kill_both()
+        if cut_short:  # as if they had died before the start was over
+            _forget_that_it_was_made(survivor.state / "journal", "server")
+        survivor.again()
+        assert _wait_until_up(survivor, "server")["server"].pid == before
+        survivor.ask("stop", "server")
+        with _connection(path) as waiting:
+            survivor.ask("start", "server")
+            answer = waiting.recv(100).decode()
+        assert answer == str(_rows(survivor)["server"].pid) != str(before)
 
     def test_a_standard_input_stays_open(self, survivor: Survivor) -> None:
         survivor.write("<program cat>\n  command cat\n  stdin pipe\n</program>")
@@ -349,6 +353,35 @@ class TestWhatProgramsAreGiven:
         wait_until_gone(before["hung"].pid, seconds=2 * PATIENCE)
         assert _rows(survivor)["well"].pid == before["well"].pid
         wait_until(lambda: "(watchdog)" in survivor.log_text(), survivor.log_text)
+
+
+def _start_server(survivor: Survivor, path: Path) -> None:
+    """Start a daemon with a program that tells its pid to whoever connects to ``path``."""
+    server = survivor.python(
+        "server.py",
+        """
+        import os, socket
+        listening = socket.socket(fileno=3)
+        while True:
+            accepted, _ = listening.accept()
+            with accepted:
+                accepted.sendall(b"%d" % os.getpid())
+        """,
+    )
+    survivor.write(
+        f"<socket app>\n  address {path}\n</socket>\n"
+        f"<program server>\n  command {server}\n  sockets app\n  restart-delay 0.1\n</program>"
+    )
+    survivor.start()
+
+
+def _forget_that_it_was_made(journal: Path, name: str) -> None:
+    lines = [json.loads(line) for line in journal.read_text("utf-8").splitlines()]
+    [*_, last] = [line for line in lines if line.get("process") == name]
+    last.update(state="STARTING", pid=0)
+    for key in ("born", "spawned", "before"):
+        del last[key]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
 
 
 def _connection(path: Path) -> socket.socket:
