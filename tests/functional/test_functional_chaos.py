@@ -132,6 +132,7 @@ class Chaos:
         text = self.daemon.log_text()
         new, self._logged = text[self._logged :], len(text)
         assert "Traceback" not in new, new
+        self.watch.look()  # what programs have written down before it was logged
         known = {slot.name for slot in slots()}
         with self.watch.rules() as rules:
             for name, detail in LOG_LINE.findall(new):
