@@ -357,7 +357,8 @@ class Rules:
 
     def _check_unknown(self, past: _Past, at: float, what: str) -> None:
         last = past.ended
-        unsure = past.ended_unsure or (last is not None and self._is_unsure(last, past.ended_at))
+        # Up to now: a holder that has died since may have been the only one who knew how it ended.
+        unsure = past.ended_unsure or (last is not None and self._is_unsure(last, at))
         if not unsure:
             self._complain(
                 at, f"{what} of {past.slot.name}, though the holder was there all the time"
