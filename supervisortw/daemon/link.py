@@ -94,11 +94,19 @@ class HolderLink:
 
     def keep(self, name: str, descriptor: int) -> None:
         """Keep a copy of ``descriptor``, instead of what was kept under that name. Never waits."""
+        self._forget_fetched(name)
         self._tell(f"keep {name}", about=f"kept {name}", descriptor=descriptor)
 
     def drop(self, name: str) -> None:
         """Let go of what is kept under ``name``, if anything is."""
+        self._forget_fetched(name)
         self._tell(f"drop {name}", about=f"kept {name}")
+
+    def _forget_fetched(self, name: str) -> None:
+        """Close what a daemon before this one had kept under a name that means something else now."""
+        fetched = self._fetched.pop(name, None)
+        if fetched is not None:
+            os.close(fetched)
 
     def take(self, name: str) -> int | None:
         """Return what a daemon before this one had kept under ``name``, once; it stays kept.
@@ -120,9 +128,7 @@ class HolderLink:
 
     def drop_untaken(self) -> None:
         """Let go of what was fetched and not taken."""
-        while self._fetched:
-            name, descriptor = self._fetched.popitem()
-            os.close(descriptor)
+        for name in list(self._fetched):
             self.drop(name)
 
     # How orphans end.

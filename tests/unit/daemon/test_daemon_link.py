@@ -228,6 +228,20 @@ class TestStore:
         assert open_files() == before
         assert holding.kept() == ["b"]
 
+    def test_what_was_made_anew_meanwhile_is_not_what_nobody_took(
+        self, holding: Holding, pipe: tuple[int, int]
+    ) -> None:
+        for name in ("stdin/web", "stdin/db"):
+            holding.link.keep(name, pipe[0])
+        link = holding.next_daemon()
+        before = open_files()
+        link.fetch()
+        link.keep("stdin/web", pipe[1])  # web has ended meanwhile, and its next process has a pipe
+        link.drop("stdin/db")
+        link.drop_untaken()
+        assert open_files() == before
+        assert holding.kept() == ["stdin/web"]
+
     def test_more_come_back_than_fit_into_one_message(
         self, holding: Holding, pipe: tuple[int, int]
     ) -> None:
