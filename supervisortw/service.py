@@ -1,7 +1,4 @@
-"""The service of one daemon: where its parts are put together.
-
-With `supervisortw.tap` this is the module that knows them all.
-"""
+"""The service of one daemon: where its parts are put together. No other module knows them all."""
 
 # Twisted's Service has no annotations.
 # mypy: allow-untyped-calls

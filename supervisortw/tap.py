@@ -1,6 +1,6 @@
-"""Where the parts are put together: the service that twistd runs, and the daemon under the holder.
+"""The two ways in: the service that twistd runs, and the daemon under the holder.
 
-This is the one module that knows them all, and that names the global reactor.
+This module names the global reactor; `supervisortw.service` puts the parts together.
 """
 
 # Twisted's Service has no annotations.

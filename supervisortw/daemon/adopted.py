@@ -45,7 +45,7 @@ class AdoptedTransport(ProcessTransport):
 
     def end(self, reason: Exception) -> None:
         """Tell the protocol that the process has ended, and how."""
-        if self._pidfd != NO_PIDFD:
+        if self.has_pidfd:
             os.close(self._pidfd)
             self._pidfd = NO_PIDFD
         super().end(reason)
@@ -61,7 +61,7 @@ class AdoptedTransport(ProcessTransport):
 
     def known_status(self) -> int | None:
         """Return the wait status, if the process was reaped and the kernel tells it."""
-        if self._pidfd == NO_PIDFD:
+        if not self.has_pidfd:
             return None
         info = bytearray(_INFO.pack(_EXIT, *[0] * 13))
         try:
@@ -78,7 +78,7 @@ class AdoptedTransport(ProcessTransport):
 
     def _send(self, pid: int, number: int) -> None:
         try:
-            if self._pidfd != NO_PIDFD:
+            if self.has_pidfd:
                 signal.pidfd_send_signal(self._pidfd, number)
             elif self.is_there():
                 os.kill(pid, number)

@@ -8,7 +8,6 @@ with the next line, as a new file.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -19,15 +18,10 @@ from supervisortw.core import chronicle
 from supervisortw.core.chronicle import Foreign, Left
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
-from supervisortw.daemon.paths import open_directory
-from supervisortw.daemon.places import owners
+from supervisortw.daemon.keptfile import KeptFile
 from supervisortw.errors import PASSING, LocalError
 
 log = Logger(namespace="supervisor")
-
-NAME = "journal"
-NEW = "journal.new"
-ASIDE = "journal.damaged"
 
 _ENDING = ("ending", "")
 
@@ -40,7 +34,7 @@ class Journal:
     """
 
     def __init__(self, directory: str, world: str, token: str, left: Left) -> None:
-        self._directory = directory
+        self._kept = _kept(directory)
         self._world, self._token, self._spawns = world, token, left.spawns
         self._lines = dict(_holding(left))  # by what they are about
         self._file = -1
@@ -77,14 +71,7 @@ class Journal:
         """Remove the file: nothing is left that somebody would have to go on with."""
         self.close()
         self._closed = True
-        self._unlink()
-
-    def _unlink(self) -> None:
-        with (
-            contextlib.suppress(LocalError, OSError),
-            open_directory(self._directory, owners=owners()) as directory,
-        ):
-            os.unlink(NAME, dir_fd=directory.fd)
+        self._kept.remove()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -119,18 +106,7 @@ class Journal:
         opening = chronicle.opening(self._world, self._token, self._spawns)
         data = "\n".join([opening, *self._lines.values(), ""]).encode()
         try:
-            with open_directory(self._directory, owners=owners()) as directory:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(NEW, dir_fd=directory.fd)
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-                file = directory.open_regular(NEW, flags, 0o600)
-                try:
-                    if os.write(file, data) != len(data):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    os.rename(NEW, NAME, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
-                except OSError:
-                    os.close(file)
-                    raise
+            file = self._kept.replace(data)
         except (LocalError, OSError) as error:
             self._in_trouble(error)
             return
@@ -143,14 +119,14 @@ class Journal:
 
     def _in_trouble(self, error: Exception) -> None:
         self.close()
-        self._unlink()  # what is old would be believed
+        self._kept.remove()  # what is old would be believed
         if not self._troubled:
             self._troubled = True
             reason = error.strerror if isinstance(error, OSError) else error
             log.error(
                 "cannot write {path}: {reason}; if supervisord is killed now, it does not know its"
                 " programs again",
-                path=os.path.join(self._directory, NAME),
+                path=self._kept.path,
                 reason=reason,
             )
 
@@ -171,45 +147,34 @@ def what_was_left(directory: str) -> Left | None:
     A journal that is damaged or foreign is set aside, with a message; what still makes sense in it
     counts.
     """
-    path = os.path.join(directory, NAME)
+    kept = _kept(directory)
     try:
-        data = _read(directory)
+        data = kept.content()
         if data is None:
             return None
+        if len(data) > LIMITS.journal_read_bytes:
+            raise LocalError(f"it has more than {LIMITS.journal_read_bytes} bytes")
         left = chronicle.read(data)
-    except (LocalError, OSError, Foreign) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        log.error("{path} cannot be used: {reason}", path=path, reason=reason)
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if not (isinstance(cause, OSError) and cause.errno in PASSING):
-            _set_aside(directory)
+    except (LocalError, Foreign) as error:
+        log.error("{path} cannot be used: {reason}", path=kept.path, reason=error)
+        if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in PASSING):
+            _set_aside(kept)
         return None
     if left.damaged:
         lines = "1 line makes" if left.damaged == 1 else f"{left.damaged} lines make"
-        log.error("{path} is damaged: {lines} no sense", path=path, lines=lines)
-        _set_aside(directory)
+        log.error("{path} is damaged: {lines} no sense", path=kept.path, lines=lines)
+        _set_aside(kept)
     return left
 
 
-def _read(directory: str) -> bytes | None:
-    with open_directory(directory, owners=owners()) as opened:
-        try:
-            os.stat(NAME, dir_fd=opened.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        descriptor = opened.open_regular(NAME, os.O_RDONLY, 0)
-    with open(descriptor, "rb") as file:
-        data = file.read(LIMITS.journal_read_bytes + 1)
-    if len(data) > LIMITS.journal_read_bytes:
-        raise LocalError(f"it has more than {LIMITS.journal_read_bytes} bytes")
-    return data
+def _kept(directory: str) -> KeptFile:
+    return KeptFile(os.path.join(directory, "journal"), LIMITS.journal_read_bytes)
 
 
-def _set_aside(directory: str) -> None:
+def _set_aside(kept: KeptFile) -> None:
     try:
-        with open_directory(directory, owners=owners()) as opened:
-            os.rename(NAME, ASIDE, src_dir_fd=opened.fd, dst_dir_fd=opened.fd)
+        path = kept.move_away()
     except (LocalError, OSError) as error:
         log.error("it cannot be set aside: {error}", error=error)
     else:
-        log.info("it was set aside as {path}", path=os.path.join(directory, ASIDE))
+        log.info("it was set aside as {path}", path=path)

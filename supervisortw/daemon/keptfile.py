@@ -38,30 +38,45 @@ class KeptFile:
         ``lasting`` waits until it is on the disk; otherwise it outlives the daemon, not the machine.
         """
         try:
-            with open_parent(self.path, owners=owners()) as directory:
-                self._write(directory, data, lasting=lasting)
+            os.close(self.replace(data, lasting=lasting))
         except OSError as error:
             raise LocalError(f"cannot write {self.path}: {error.strerror}") from None
 
-    def _write(self, directory: TrustedDirectory, data: bytes, *, lasting: bool) -> None:
+    def replace(self, data: bytes, *, lasting: bool = False) -> int:
+        """Do as `write`, and return a descriptor to append with. Raises LocalError and OSError."""
+        with open_parent(self.path, owners=owners()) as directory:
+            return self._replace(directory, data, lasting=lasting)
+
+    def _replace(self, directory: TrustedDirectory, data: bytes, *, lasting: bool) -> int:
         fresh = f"{self._name}.new"
         with suppress(FileNotFoundError):  # of a daemon that has died here
             os.unlink(fresh, dir_fd=directory.fd)
-        descriptor = directory.open_regular(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        descriptor = directory.open_regular(fresh, flags, 0o600)
         try:
-            with open(descriptor, "wb") as file:
+            with open(descriptor, "wb", closefd=False) as file:
                 os.fchmod(descriptor, 0o600)  # a umask may have taken more
                 file.write(data)
                 file.flush()
                 if lasting:
                     os.fsync(descriptor)
             os.rename(fresh, self._name, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
+            if lasting:
+                os.fsync(directory.fd)
         except OSError:
+            os.close(descriptor)
             with suppress(OSError):
                 os.unlink(fresh, dir_fd=directory.fd)
             raise
-        if lasting:
-            os.fsync(directory.fd)
+        return descriptor
+
+    def remove(self) -> None:
+        """Remove the file, if it is there."""
+        with (
+            suppress(LocalError, OSError),
+            open_parent(self.path, owners=owners()) as directory,
+        ):
+            os.unlink(self._name, dir_fd=directory.fd)
 
     def read(self, decode: Callable[[bytes], _Content]) -> _Content | None:
         """Return what ``decode`` makes of the file, or None if there is none that can be used.
@@ -70,7 +85,7 @@ class KeptFile:
         somebody else could have put it there. The log tells of it.
         """
         try:
-            data = self._bytes()
+            data = self.content()
         except UnsafePath as error:
             self._set_aside(error)
             return None
@@ -85,8 +100,11 @@ class KeptFile:
             self._set_aside(error)
             return None
 
-    def _bytes(self) -> bytes | None:
-        """Return what is in the file, or None if there is none. Raises LocalError."""
+    def content(self) -> bytes | None:
+        """Return what is in the file, one byte more than there may be at most, or None if there is none.
+
+        Raises LocalError, as UnsafePath if somebody else could have put it there.
+        """
         try:
             with open_parent(self.path, owners=owners()) as directory:
                 try:
@@ -99,19 +117,23 @@ class KeptFile:
                     raise UnsafePath(f"{self.path} can be written by others")
                 return file.read(self._most + 1)
         except OSError as error:
-            raise LocalError(f"cannot read {self.path}: {error.strerror}") from None
+            raise LocalError(f"cannot read {self.path}: {error.strerror}") from error
 
     def _set_aside(self, why: SupervisorError) -> None:
         """Put the file where nobody reads it, and say so."""
-        damaged = f"{self._name}.damaged"
         try:
-            with open_parent(self.path, owners=owners()) as directory:
-                os.rename(self._name, damaged, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
-            done = f"it is {damaged} now"
+            done = f"it is {os.path.basename(self.move_away())} now"
         except (LocalError, OSError) as error:
             done = f"it cannot be set aside: {error}"
         reason, *_ = str(why).splitlines()  # a configuration can have a hundred problems
         log.error("{path} is not used: {reason}; {done}", path=self.path, reason=reason, done=done)
+
+    def move_away(self) -> str:
+        """Put the file where nobody reads it; return where that is. Raises LocalError and OSError."""
+        damaged = f"{self._name}.damaged"
+        with open_parent(self.path, owners=owners()) as directory:
+            os.rename(self._name, damaged, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
+        return f"{self.path}.damaged"
 
 
 def kept_configuration(directory: str) -> KeptFile:

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Mapping
 from supervisortw.core.memory import Memory
 from supervisortw.core.model import ListeningSocket, Process, UnixAddress
 from supervisortw.daemon.living import NO_PIDFD, LivingProcesses
+from supervisortw.daemon.opensocket import FILE, SOCKET
 from supervisortw.interfaces import DescriptorStore
 
 SYS_PIDFD_GETFD = 438  # on every kind of processor
 STDIN = 0
 FIRST_LISTENING = 3
-SOCKET, FILE = "socket/", "/file"
 
 # The programs that a former daemon has left, and what is remembered of each.
 Lenders = Callable[[], Iterable[tuple[Process, Memory]]]

@@ -36,6 +36,9 @@ _PASSING = frozenset(
         *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN),
     }
 )
+# What a socket and its file are called in the store: "socket/NAME", "socket/NAME/file".
+SOCKET, FILE = "socket/", "/file"
+
 _TAKEN = "somebody listens there already (lsof or ss tells who)"
 _AS_IT_IS: Owner = (-1, -1)
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
@@ -277,8 +280,8 @@ def _in_words(error: OSError, address: UnixAddress | TcpAddress) -> str:
 
 
 def _socket(name: str) -> str:
-    return f"socket/{name}"
+    return SOCKET + name
 
 
 def _file(name: str) -> str:
-    return f"socket/{name}/file"
+    return SOCKET + name + FILE

@@ -85,7 +85,7 @@ def clock() -> float:
 def start(pid: int) -> float | None:
     """Return when a process was started, in seconds; None if it is not there.
 
-    On Linux it takes a tenth of a millisecond, more than all the rest of a start.
+    On Linux it takes a tenth of a millisecond, which is much for each start of a program.
     """
     if IS_DARWIN:
         found = darwin.info(pid)
