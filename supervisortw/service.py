@@ -186,8 +186,20 @@ class DaemonService(Service):
         if not self._opened:
             self._opened = True
             self.listeners.open(self.supervisor.configuration.settings)
-            for note in self.sockets.open_all():
-                log.error("{note}", note=note)
+            if not self._opens_sockets_late:
+                self._open_sockets()
+
+    @property
+    def _opens_sockets_late(self) -> bool:
+        """True if programs may have sockets of which is known only when these are taken over.
+
+        Under twistd there may be no right to open ports then.
+        """
+        return self._heritage.follows and self._heritage.link is not None
+
+    def _open_sockets(self) -> None:
+        for note in self.sockets.open_all():
+            log.error("{note}", note=note)
 
     @property
     def refused(self) -> bool:
@@ -208,9 +220,9 @@ class DaemonService(Service):
             self.supervisor.boot()
         except Exception:  # some programs may be going on, and clients can ask
             log.failure("not all programs were started or taken over")
-        self._listen_to_the_holder()
         if self._heritage.follows:
-            self.sockets.open_all()  # a program whose start was cut short was not known before
+            self._open_sockets()  # also those that only programs had whose start was cut short
+        self._listen_to_the_holder()
         if self._reload_at_once:
             self._reload()
         elif self._heritage.follows:
