@@ -298,8 +298,10 @@ class Slot:
         self._transport = transport
         memory = self.memory
         memory.pid = memory.sid = pid
-        memory.born = born or Born(self._spawn_began, self._means.start_clock())
-        memory.started = self._clock.seconds()
+        now = self._means.start_clock()
+        memory.born = born or Born(self._spawn_began, now)
+        # One that a former daemon has made is older than our knowledge of it.
+        memory.started = self._clock.seconds() - max(0.0, now - memory.born.latest)
         self.handle(lifeevents.Spawned())
 
     def _not_spawned(self, failure: Failure) -> None:

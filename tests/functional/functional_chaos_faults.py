@@ -36,6 +36,7 @@ class Faults:
         self._chance = random.Random(seed)  # noqa: S311  # the same faults every time
         self._deaths = 0  # of daemons under this holder
         self._client = daemon.open_shell()
+        self._asker = daemon.open_shell()
 
     def strike(self) -> str:
         """Do something terrible; return what."""
@@ -161,7 +162,8 @@ class Faults:
         guards = self._daemon.guards()
         if not guards.holder and not guards.daemon:
             self._start_again()
-        return self._daemon.answers()
+        # Somebody listens already while programs are being taken over.
+        return self._daemon.answers() and bool(self._asker.attempt(["pid"])[0])
 
     def _start_again(self) -> None:
         """Start supervisord, which applies what is in the file by now, as a reload would."""

@@ -290,6 +290,15 @@ class TestCutShort:
         assert daemon.stand("web").state is State.RUNNING
         assert not daemon.spawner.requests
 
+    def test_its_uptime_counts_from_when_it_was_made(self) -> None:
+        generations = self.generations()
+        left = generations.die()
+        made = generations.daemon.clock.seconds()
+        generations.living.there = {78: Living(made, left.processes["web"].spawn, HOLDER)}
+        generations.daemon.clock.advance(3)
+        daemon = generations.follow(left)
+        assert daemon.stand("web").since == 3
+
     def test_one_that_was_not_made_is_made_later(self) -> None:
         generations = self.generations()
         daemon = generations.crash()
