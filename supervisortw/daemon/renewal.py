@@ -129,7 +129,7 @@ class Renewal:
         removed = [name for name in by_name if name not in new]
         others = [name for name in by_name if name in new]
         in_order = [each.program.name for each in self._roster.in_start_order(others)]
-        removing = ensureDeferred(self._remove_in_waves(removed))
+        removing = ensureDeferred(self.remove_all(removed))
         changing = ensureDeferred(all_of([self._change(by_name[name], new) for name in in_order]))
         self._admission.reconsider()
         outcomes = [*await removing, *await changing]
@@ -137,10 +137,11 @@ class Renewal:
         self.arrange(configuration)
         return [outcome for outcome in outcomes if outcome is not None]
 
-    async def _remove_in_waves(self, names: Sequence[str]) -> list[Outcome]:
+    async def remove_all(self, names: Sequence[str]) -> list[Outcome]:
+        """Stop processes, in the order of their priorities, and let them go."""
         outcomes: list[Outcome] = []
         for wave in self._roster.stop_waves(names):
-            outcomes += await all_of([self.remove(each.program.name) for each in wave])
+            outcomes += await all_of([self._remove(each.program.name) for each in wave])
         return outcomes
 
     async def _change(self, step: ProgramStep, new: Mapping[str, Process]) -> Outcome | None:
@@ -160,8 +161,7 @@ class Renewal:
             close_all(outdated)
         return outcome
 
-    async def remove(self, name: str) -> Outcome:
-        """Stop a process and let it go."""
+    async def _remove(self, name: str) -> Outcome:
         process = self._roster[name]
         outcome = await process.stop()
         while outcome.result is Result.SUPERSEDED:  # who starts it now cannot keep it

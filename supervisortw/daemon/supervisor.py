@@ -164,7 +164,8 @@ class Supervisor:
         self._around.journal.write_anew()
         for name in removed:
             log.info("{name} is not in the configuration any more", name=name)
-            ensureDeferred(self._renewal.remove(name))
+        # As a reload would do it: whoever changes anything meanwhile, waits.
+        self._reloading.run(lambda: ensureDeferred(self._renewal.remove_all(removed)))
         return () if left.afresh else known
 
     # Control.

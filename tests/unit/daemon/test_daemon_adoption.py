@@ -389,6 +389,22 @@ def test_what_a_reload_was_about_to_remove_is_removed() -> None:
     assert "old" not in daemon.journal.left.processes
 
 
+def test_who_scales_meanwhile_waits_for_what_is_being_removed() -> None:
+    pool = program("pool", processes=2)
+    generations = Generations(pool, program("old"))
+    generations.daemon.pass_time(30)
+    daemon = generations.follow(generations.die(), pool)
+    old = daemon.pid("old")
+    asked = Asked(daemon.supervisor.scale("pool", 1))
+    daemon.pass_time()
+    generations.end(old)
+    daemon.pass_time()
+    generations.end(daemon.pid("pool:pool_1"))
+    daemon.pass_time()
+    assert [outcome.name for outcome in asked.answer] == ["pool:pool_1"]
+    assert "old" not in daemon.supervisor.roster
+
+
 def test_a_scaled_program_stays_scaled() -> None:
     pool = program(
         "pool", processes=1, process_name="p%(process_num)d", logfile="/log/%(process_num)d"

@@ -107,7 +107,7 @@ def test_a_trigger_is_the_end_of_a_watched_program() -> None:
 def test_what_is_said_of_a_program_that_is_gone_means_nothing() -> None:
     daemon = booted(notify=True)
     heard = daemon.notices.heard["web"]
-    Asked(daemon.supervisor._renewal.remove("web"))
+    Asked(daemon.supervisor._renewal.remove_all(["web"]))
     daemon.pass_time(60)
     heard(Notice(ready=True), 1)
     assert "web" not in daemon.supervisor.roster

@@ -103,7 +103,7 @@ def test_it_is_not_started_before_they_are_gone(monkeypatch: pytest.MonkeyPatch)
 def test_a_reload_that_removes_the_program_meanwhile_harms_nothing() -> None:
     daemon = booted()
     stopping = Asked(daemon.supervisor.stop(["web"]))
-    removing = Asked(daemon.supervisor._renewal.remove("web"))
+    removing = Asked(daemon.supervisor._renewal.remove_all(["web"]))
     daemon.pass_time(5)
     assert stopping.answer[0].name == "web"
     assert removing.done
