@@ -377,7 +377,8 @@ class TestLogs:
         web = program("web", group="site", stderr_logfile="/var/log/web.err")
         daemon = FakeDaemon(web, program("pool", processes=2, logfile="/log/%(process_num)d"))
         stdout, stderr = daemon.outputs["site:web"]
-        stdout.data, stderr.data = b"out\n", b"err\n"
+        stdout.write(b"out\n")
+        stderr.write(b"err\n")
         for name in ("web", "site", "site:web"):
             assert answer(daemon.supervisor.tail(name, 5)).data == b"out\n"
             assert answer(daemon.supervisor.tail(f"{name}/stderr", 5)).data == b"err\n"
