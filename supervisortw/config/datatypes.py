@@ -55,6 +55,7 @@ _LEVELS = {
     "notset": "debug",
 }
 _SIZE = re.compile(r"([0-9]{1,12})\s*([kmg]b?|b?)\Z", re.IGNORECASE)
+_TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])\Z")
 _UNITS = {"": 1, "B": 1}
 for _power, _letter in enumerate("KMG", 1):
     _UNITS[_letter] = _UNITS[f"{_letter}B"] = 1024**_power
@@ -110,6 +111,14 @@ def processes(text: str) -> int:
     """Return how many processes a program has."""
     most = LIMITS.processes_per_program
     return _between(0, most, text)
+
+
+def time_of_day(text: str) -> int:
+    """A time such as 23:30, as minutes since midnight."""
+    found = _TIME_OF_DAY.match(text.strip())
+    if found is None:
+        raise ValueError("expected a time from 00:00 to 23:59, such as 03:30")
+    return int(found[1]) * 60 + int(found[2])
 
 
 def backups(text: str) -> int:

@@ -84,6 +84,8 @@ def program(
         stderr_logfile=_log(section, "stderr_logfile", directories),
         logfile_size=section.get("logfile_size"),
         logfile_backups=section.get("logfile_backups"),
+        logfile_compress=section.get("logfile_compress"),
+        logfile_rotate_at=section.get("logfile_rotate_at"),
     )
 
 
