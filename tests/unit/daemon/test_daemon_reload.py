@@ -235,7 +235,7 @@ class TestLogfile:
     def test_how_much_is_kept_is_changed_in_place(self) -> None:
         daemon = booted(WEB)
         result = reload(daemon, replace(WEB, logfile_size=1000, logfile_backups=2))
-        assert result.lines == ("web: to be updated (logfile-size, logfile-backups changed)",)
+        assert result.lines == ("web: updated in place (logfile-backups, logfile-size changed)",)
         [output] = daemon.outputs["web"]
         assert output.keeping == Keeping(size=1000, backups=2)
         assert len(output.writers) == 1
