@@ -429,7 +429,7 @@ class TestFollower:
         with log_lines() as lines:
             followed.write(b"one\n")
         assert followed.stopped
-        assert lines[0] == "following a log failed"
+        assert lines[0] == "what is followed could not be pushed"
 
     def test_stopped_twice_is_stopped(self) -> None:
         followed = Followed(b"one\n")
