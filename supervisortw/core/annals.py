@@ -59,14 +59,13 @@ def read(data: bytes, world: str) -> Past | None:
     be made of it. Of what makes no sense the numbers are not given again, however many they may have
     been.
     """
-    lines = data.split(b"\n")
-    cut_short = lines.pop()
-    epoch, following = _opening(lines[0] if lines else cut_short, world)
+    beginning, *lines = data.removesuffix(b"\n").split(b"\n")
+    epoch, following = _opening(beginning, world)
     if epoch is None:
         return None
     events: list[Happening] = []
     damaged = unknown = 0
-    for each in lines[1:][-LIMITS.events :]:
+    for each in lines[-LIMITS.events :]:
         try:
             happening = Happening.from_plain(_plain(each))
             if not _last(events) < happening.number <= MOST:
@@ -77,9 +76,6 @@ def read(data: bytes, world: str) -> Past | None:
             continue
         events.append(happening)
         unknown = 0
-    if cut_short:
-        damaged += 1
-        unknown += 1
     following = max(following, _last(events) + 1) + unknown
     return Past(epoch=epoch, next=following, events=tuple(events), damaged=damaged)
 
