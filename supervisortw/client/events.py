@@ -35,16 +35,17 @@ async def _events(desk: Desk, words: Sequence[str]) -> ExitCode:
     worst = max(worst, strange)
     ends = [showing.ended for _, showing in answers]
     try:
-        if follow and ends and strange is ExitCode.OK:
-            if await all_ended(ends):
-                return max(worst, ExitCode.UNREACHABLE)
-            desk.leave_echo()
-        for end in ends:
-            if end.called:
-                await end  # raises what ended it
+        if not follow or not ends or strange is not ExitCode.OK:
+            for end in ends:
+                if end.called:
+                    await end  # raises what ended it
+            return worst
+        if await all_ended(ends):
+            return max(worst, ExitCode.UNREACHABLE)
     finally:
         for _, showing in answers:
             showing.stop()
+    desk.leave_echo()
     return worst
 
 

@@ -261,7 +261,7 @@ class ControlAvatar:
 
     def _refuse_too_many(self) -> None:
         if len(self._followers) >= LIMITS.subscriptions_per_session:
-            raise Refused(f"at most {LIMITS.subscriptions_per_session} logs at a time")
+            raise Refused(f"at most {LIMITS.subscriptions_per_session} logs and events at a time")
 
     def _keep(self, follower: Window) -> int:
         self._last_follower += 1

@@ -311,7 +311,7 @@ class TestFollowing:
     def test_so_many_and_no_more(self, bench: Bench) -> None:
         most = LIMITS.subscriptions_per_session
         followed = [bench.call("follow", "web", 0, Reference()) for _ in range(most)]
-        with pytest.raises(Refused, match=f"at most {most} logs at a time"):
+        with pytest.raises(Refused, match=f"at most {most} logs and events at a time"):
             bench.call("follow", "web", 0, Reference())
         bench.call("unfollow", followed[0])
         bench.call("follow", "web", 0, Reference())
