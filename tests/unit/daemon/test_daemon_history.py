@@ -250,9 +250,7 @@ class TestOverTheEndOfTheDaemon:
             history.note(Kind.DAEMON, "x" * 100)
             sizes.append(path.stat().st_size)
         assert max(sizes) <= 2 * (limits.events_bytes + ROOM_FOR_ANSWER)
-        assert (
-            len([1 for before, after in zip(sizes, sizes[1:], strict=False) if after < before]) > 5
-        )
+        assert sum(after < before for before, after in pairwise(sizes)) > 5
         told = begin().answer(1990, 10)
         assert numbers(told) == list(range(1991, 2001))
 
