@@ -31,6 +31,8 @@ log = Logger(namespace="supervisor")
 
 ROOM_FOR_ANSWER = 1024  # bytes of a page that are no events
 
+_Entry = tuple[Happening, bytes]  # with the line about it
+
 
 @dataclass(frozen=True, slots=True)
 class LeftEvents:
@@ -61,16 +63,6 @@ def events_left(directory: str, world: str) -> LeftEvents:
     return LeftEvents(kept, world, past)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    happening: Happening
-    line: bytes
-
-    @property
-    def number(self) -> int:
-        return self.happening.number
-
-
 class History:
     """Remembers the last LIMITS.events of what happens, or fewer if their texts are long.
 
@@ -87,7 +79,7 @@ class History:
         self._limits = limits
         self._epoch = past.epoch
         self._next = past.next
-        self._entries: deque[_Entry] = deque()
+        self._entries: deque[_Entry] = deque()  # with rising numbers
         self._bytes = 0
         self._watchers: list[Callable[[], None]] = []
         self._telling = False
@@ -145,23 +137,25 @@ class History:
             pid=pid,
         )
         self._next += 1
-        self._file.append(self._remember(happening).line)
+        self._file.append(self._remember(happening))
         if self._watchers and not self._telling:
             self._telling = True
             self._clock.callLater(0, self._tell)
 
-    def _remember(self, happening: Happening) -> _Entry:
-        entry = _Entry(happening, annals.line(happening))
-        self._entries.append(entry)
-        self._bytes += len(entry.line)
-        most, most_bytes = self._limits.events, self._limits.events_bytes
-        while len(self._entries) > most or self._bytes > most_bytes:
-            self._bytes -= len(self._entries.popleft().line)
-        return entry
+    def _remember(self, happening: Happening) -> bytes:
+        """Return the line about it."""
+        line = annals.line(happening)
+        self._entries.append((happening, line))
+        self._bytes += len(line)
+        limits = self._limits
+        while len(self._entries) > limits.events or self._bytes > limits.events_bytes:
+            _, gone = self._entries.popleft()
+            self._bytes -= len(gone)
+        return line
 
     def _whole(self) -> bytes:
         opening = annals.opening(self._world, self._epoch, self._next)
-        return b"".join([opening, *(entry.line for entry in self._entries)])
+        return b"".join([opening, *(line for _, line in self._entries)])
 
     def forget(self) -> None:
         """Leave nothing behind: the numbers begin anew with the next daemon."""
@@ -178,17 +172,17 @@ class History:
 
         They end where some are missing; with the number of the last one, the next answer tells of that.
         """
-        index = bisect_right(self._entries, after, key=lambda entry: entry.number)
+        index = bisect_right(self._entries, after, key=_number)
         most = min(limit, self._limits.events_at_once)
         entries = list(islice(self._entries, index, index + most))
         if index < len(self._entries):
-            following = self._entries[index].number
+            following = _number(self._entries[index])
         else:
             following = self._next
         lost = after + 1 < following
         return EventsAnswer(
             epoch=self._epoch,
-            first=self._entries[0].number if self._entries else self._next,
+            first=_number(self._entries[0]) if self._entries else self._next,
             last=self._next - 1,
             events=tuple(_without_holes(entries, following)),
             lost_from=after + 1 if lost else 0,
@@ -209,15 +203,19 @@ class History:
                 log.failure("somebody could not be told of events")
 
 
+def _number(entry: _Entry) -> int:
+    return entry[0].number
+
+
 def _without_holes(entries: Sequence[_Entry], following: int) -> list[Happening]:
     """Return those of ``entries`` that follow on each other from ``following`` on, as a page has room."""
     events: list[Happening] = []
     room = LIMITS.page_bytes - ROOM_FOR_ANSWER
-    for number, entry in enumerate(entries, following):
-        room -= len(entry.line)
-        if entry.number != number or room < 0:
+    for number, (happening, line) in enumerate(entries, following):
+        room -= len(line)
+        if happening.number != number or room < 0:
             break
-        events.append(entry.happening)
+        events.append(happening)
     return events
 
 

@@ -71,7 +71,7 @@ class TestWhatIsRemembered:
         history = FakeHistory(Clock(), limits=Limits(events_bytes=10_000))
         for _ in range(100):
             history.asked("root", "stop", ["\U0001f600" * 100])  # twelve bytes each
-        held = sum(len(entry.line) for entry in history._entries)
+        held = sum(len(line) for _, line in history._entries)
         assert 8_000 < held <= 10_000
         assert history.answer(99, 1).events[0].name == "\U0001f600" * 100
 
