@@ -236,7 +236,8 @@ class FakeControl:
         self, names: Sequence[str], act: Callable[[str], Deferred[Outcome]]
     ) -> list[Outcome]:
         chosen, unknown = self._select(names)
-        return [*await gatherResults([act(name) for name in chosen]), *unknown]
+        acts = [act(name) for name in chosen]
+        return [*await gatherResults(acts, consumeErrors=True), *unknown]
 
     def _start(self, name: str) -> Deferred[Outcome]:
         program = self.programs[name]
