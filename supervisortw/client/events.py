@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
-from supervisortw.client.command import Command, Words
+from supervisortw.client.amount import log_arguments
+from supervisortw.client.command import Command, UsageError, Words
 from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode
-from supervisortw.client.logs import all_ended, tail_arguments
 from supervisortw.client.render import event_line, gap_lines
 from supervisortw.core.happening import EventsAnswer, Happening, Kind
 from supervisortw.core.limits import LIMITS
@@ -21,11 +21,13 @@ from supervisortw.remote.connection import Session
 
 
 async def _events(desk: Desk, words: Sequence[str]) -> ExitCode:
-    follow, count, names = tail_arguments(words)
+    follow, amount, names = log_arguments(words)
+    if amount.size is not None:
+        raise UsageError("events are counted: -n takes their number")
 
     async def show(session: Session) -> Showing:
         showing = Showing(desk, session)
-        await showing.begin(names, count)
+        await showing.begin(names, amount.lines)
         if follow:
             await showing.go_on()
         return showing
@@ -40,7 +42,7 @@ async def _events(desk: Desk, words: Sequence[str]) -> ExitCode:
                 if end.called:
                     await end  # raises what ended it
             return worst
-        if await all_ended(ends):
+        if await _all_ended(ends):
             return max(worst, ExitCode.UNREACHABLE)
     finally:
         for _, showing in answers:
@@ -128,16 +130,26 @@ class Showing:
             self.ended.callback(None)
 
 
+async def _all_ended(ends: Sequence[Deferred[None]]) -> bool:
+    """Wait until the connection to every followed daemon is lost; False if Ctrl-C came before."""
+    try:
+        for end in ends:
+            await end
+    except CancelledError:
+        return False
+    return True
+
+
 COMMANDS = (
     Command(
         name="events",
-        arguments="[-f] [-N] [NAME ...]",
+        arguments="[-f] [-n EVENTS] [NAME ...]",
         summary="show what has happened",
         details=(
-            "Shows the last N events (15), each with its time and number: changes of state, who has "
-            "asked for what, reloads, and what became of supervisord itself. With names, only those of "
-            "these programs, processes or groups. With -f it goes on with what happens from now on, "
-            "until Ctrl-C. Says which numbers are not known any more."
+            "Shows the last EVENTS (15; -20 is the same as -n 20), each with time and number: changes of "
+            "state, who has asked for what, reloads, and what became of supervisord itself. With "
+            "names, only those of these programs, processes or groups. With -f it goes on with what "
+            "happens from now on, until Ctrl-C. Says which numbers are not known any more."
         ),
         words=Words.PROGRAMS,
         run=_events,

@@ -77,7 +77,7 @@ def _run(reactor: Any, work: Work, settings: ClientSettings) -> int:
     async def connect_to(address: Address) -> Session:
         return await connect(reactor, address)
 
-    desk = Desk(connect_to, parse_address)
+    desk = Desk(connect_to, parse_address, reactor)
     for address in settings.sockets:
         desk.hosts.add(address)
     interrupts = Interrupts(reactor.callFromThread)

@@ -130,6 +130,9 @@ class Limits:
     # The client.
     answer_seconds: float = 10.0
     ping_seconds: float = 15.0
+    reconnect_seconds: float = 0.2  # after a loss; then twice as long each time
+    reconnect_seconds_most: float = 5.0
+    shown_characters: int = 8192  # of one line among those of others; longer ones come in parts
 
 
 LIMITS = Limits()

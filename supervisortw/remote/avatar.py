@@ -98,7 +98,7 @@ VERBS: dict[str, tuple[Check, ...]] = {
     "tail": (log_name, number),
     "read_log": (log_name, number, number),
     "clear": (names,),
-    "follow": (log_name, number, receiver),
+    "follow": (log_name, number, text, receiver),
     "unfollow": (number,),
     "events": (number, number),
     "follow_events": (number, receiver),
@@ -237,11 +237,11 @@ class ControlAvatar:
         return await self._control.clear(wanted)
 
     async def perspective_follow(
-        self, name: str | None, offset: int, reference: pb.RemoteReference
+        self, name: str | None, offset: int, epoch: str, reference: pb.RemoteReference
     ) -> object:
         """Push a log to an object of the peer's, until told to stop; return the subscription."""
         self._refuse_too_many()
-        return self._keep(Follower(self._control, name, offset, reference))
+        return self._keep(Follower(self._control, name, offset, epoch, reference))
 
     async def perspective_unfollow(self, subscription: int) -> object:
         """End a subscription."""

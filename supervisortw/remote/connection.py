@@ -31,6 +31,7 @@ from supervisortw.core.status import (
 from supervisortw.errors import (
     BadRequest,
     Denied,
+    Refused,
     RemoteError,
     SupervisorError,
     TimedOut,
@@ -46,6 +47,10 @@ from supervisortw.remote.security import Unsendable
 NOT_UNDERSTOOD = "the daemon's answer is not understood; is it of another version?"
 NO_TCP_YET = "control over TCP is not part of this version"
 _NO_PERMISSION = frozenset({errno.EACCES, errno.EPERM})
+
+
+def _ignore(_: object) -> None:
+    pass
 
 
 async def connect(reactor: Any, address: Address) -> Session:
@@ -95,9 +100,14 @@ class Session:
         self._lost_listeners: list[Callable[[], None]] = []
         broker.notifyOnDisconnect(self._connection_lost)
 
-    def on_lost(self, listener: Callable[[], None]) -> None:
+    def on_lost(self, listener: Callable[[], None]) -> Cancel:
         """Call ``listener`` when the connection ends without `close`."""
         self._lost_listeners.append(listener)
+        return lambda: self._stop_telling(listener)
+
+    def _stop_telling(self, listener: Callable[[], None]) -> None:
+        if listener in self._lost_listeners:
+            self._lost_listeners.remove(listener)
 
     def expect_end(self) -> None:
         """Tell no listener when the connection ends: that is what is asked for."""
@@ -169,10 +179,20 @@ class Session:
         return _outcomes(await self.call("clear", list(names)))
 
     async def follow(
-        self, name: str | None, offset: int, received: Callable[[LogPiece], Deferred[None] | None]
+        self,
+        name: str | None,
+        offset: int,
+        received: Callable[[LogPiece], Deferred[None] | None],
+        *,
+        epoch: str = "",
+        refused: Callable[[Refused], None] = _ignore,
     ) -> Cancel:
-        """Call ``received`` with each new piece of a log from ``offset`` on; return a way to stop."""
-        subscription = await self.call("follow", name, offset, Receiver(received))
+        """Call ``received`` with each new piece of a log from ``offset`` on; return a way to stop.
+
+        ``epoch`` is that of the piece which told of the offset. If the log is another one by now, it
+        goes on with its last lines. ``refused`` is called if there is no such log any more.
+        """
+        subscription = await self.call("follow", name, offset, epoch, Receiver(received, refused))
         return lambda: self._unfollow(subscription)
 
     async def events(self, after: int, limit: int) -> EventsAnswer:
@@ -253,6 +273,7 @@ class _Watch:
     def _look(self) -> None:
         self._timer = self._clock.callLater(LIMITS.answer_seconds, self._give_up)
         self._pinging = self._ping()
+        # A ping that fails says nothing: the answer that it watches over fails as well.
         self._pinging.addCallbacks(self._answered, _ignore)
 
     def _answered(self, _: object) -> None:
@@ -268,10 +289,6 @@ class _Watch:
 
 def _nothing() -> None:
     pass
-
-
-def _ignore(_: Failure) -> None:
-    """A ping that failed: the answer that it watched over has failed as well."""
 
 
 async def _open(reactor: Any, address: UnixAddress) -> LimitedBroker:

@@ -139,10 +139,10 @@ class TestLast:
         assert sentences(one.desk.printed()) == ["1 one", "8 two"]
         assert one.desk.complaints() == ["-- events 2 to 7 are gone --", "-- event 9 is gone --"]
 
-    @pytest.mark.parametrize("line", ["events -x", "events --follow", "events -"])
+    @pytest.mark.parametrize("line", ["events -x", "events --follow", "events -", "events -c 5"])
     def test_unknown_options(self, one: Terminal, line: str) -> None:
         assert one.run(line) is ExitCode.USAGE
-        assert one.desk.complaints()[-1] == "usage: events [-f] [-N] [NAME ...]"
+        assert one.desk.complaints()[-1] == "usage: events [-f] [-n EVENTS] [NAME ...]"
 
     def test_a_reader_who_has_seen_enough_is_left_in_peace(self, one: Terminal) -> None:
         one.desk.broken = True
