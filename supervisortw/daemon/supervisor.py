@@ -383,7 +383,8 @@ class Supervisor:
             raise Refused(f"{name}: {unknown[0].text}")
         if len(chosen) > 1:
             some = ", ".join(chosen[:2])
-            raise Refused(f"{name}: {len(chosen)} processes have a log each; name one: {some} ...")
+            each = f"{len(chosen)} processes have a log each"
+            raise Refused(f"{name}: {each}; name one: {some} ..., or say {name}:* for all")
         return chosen[0] + word[len(name) :] if chosen else word
 
     def _clear(self, name: str) -> Outcome:

@@ -52,6 +52,9 @@ def test_the_last_lines(writer: Daemon) -> None:
     assert writer.ask("tail", "-41", "writer") == "ready\n" + "".join(numbers)
     assert writer.ask("tail", "-1000", "writer") == "ready\n" + "".join(numbers)
     assert writer.ask("tail", "-0", "writer") == ""
+    assert writer.ask("tail", "-n", "2", "writer") == "39\n40\n"
+    assert writer.ask("tail", "-c", "4", "writer") == "\n40\n"
+    assert writer.ask("tail", "-c", "1M", "writer") == "ready\n" + "".join(numbers)
     _write(writer, b"unfinished")
     assert writer.ask("tail", "-2", "writer").rstrip("\n") == "40\nunfinished"
 
@@ -73,14 +76,6 @@ def test_a_followed_log_survives_restarts_of_the_program(writer: Daemon) -> None
     writer.ask("restart", "writer")
     wait_until(lambda: said.read_text().count("ready\n") == 2, said.read_text)
     assert client.poll() is None
-
-
-def test_a_followed_log_ends_with_the_daemon_and_says_so(writer: Daemon) -> None:
-    client, said = _follow(writer, "tail", "-f", "writer")
-    wait_until(lambda: said.read_text() == "ready\n", said.read_text)
-    writer.process_ends(signal.SIGTERM)
-    assert client.wait(5) == 6
-    assert f"{writer.socket}: the connection to supervisord was lost\n" in said.read_text()
 
 
 def test_clear_empties_the_file_and_a_follower_is_told(writer: Daemon) -> None:
