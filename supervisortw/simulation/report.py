@@ -24,7 +24,7 @@ def report(simulation: Simulation) -> list[str]:
     if simulation.cut_short:
         lines.append(
             f"note: given up at {now}, after {LIMITS.simulated_calls} steps; what follows is how it"
-            " stood then. --until takes a shorter time"
+            " stood then; try a shorter --until"
         )
     elif simulation.is_quiet and simulation.exit_code is None:
         lines.append(f"note: nothing else would happen after {now}")
