@@ -12,6 +12,7 @@ from supervisortw.core.selection import Index, nearest
 from supervisortw.simulation.processes import ORDINARY, Behaviour
 from supervisortw.simulation.scenario import Scenario
 
+UP_AND_DOWN = ("up", "down")
 NAMED = 5  # of the programs that there are, in a message
 
 
@@ -56,7 +57,8 @@ def behaviours_of(programs: Iterable[Program], scenario: Scenario) -> dict[str, 
     for wait in scenario.ready_takes:
         change(wait.name, ready_takes=wait.seconds)
     for request in scenario.requests:
-        _meant(request.name, index)
+        if request.name not in UP_AND_DOWN:  # it turns out then who that is
+            _meant(request.name, index)
     return found
 
 

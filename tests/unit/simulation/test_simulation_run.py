@@ -99,7 +99,12 @@ class TestPolicies:
     def test_turns(self) -> None:
         settings = replace(SETTINGS, max_starting=1, start_delay=5.0)
         simulation = simulated(program("a"), program("b"), settings=settings)
-        assert told(simulation)[:4] == ["0 a STARTING", "0 b WAITING", "1 a RUNNING", "5 b STARTING"]
+        assert told(simulation)[:4] == [
+            "0 a STARTING",
+            "0 b WAITING",
+            "1 a RUNNING",
+            "5 b STARTING",
+        ]
 
     def test_what_cannot_be_started(self) -> None:
         simulation = simulated(program("web"), program("db"), words="--exec-fails web")
@@ -178,8 +183,14 @@ class TestNames:
             simulated(program("web"), words=f"{option} wbe@5s")
         with pytest.raises(ValueError, match="x: no such program; there is web, db"):
             simulated(program("web"), program("db"), words=f"{option} x@5s")
-        with pytest.raises(ValueError, match="up: no such program; there is none"):
-            simulated(words=f"{option} up@5s")
+        with pytest.raises(ValueError, match="all: no such program; there is none"):
+            simulated(words=f"{option} all@5s")
+
+    def test_who_is_up_turns_out_when_it_is_asked_for(self) -> None:
+        simulation = simulated(program("web"), program("db"), words="--stop web@3s --stop up@5s")
+        assert told(simulation)[-2:] == ["5 db STOPPING", "5 db STOPPED"]
+        with pytest.raises(ValueError, match="up: no such program"):
+            simulated(program("web"), words="--crash up@5s")
 
 
 class TestNothingIsTouched:
