@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from supervisortw.core.selection import nearest
 from supervisortw.simulation.scenario import Scenario, crash, request, span, wait
 
 _SEED = re.compile(r"[0-9]{1,18}")
@@ -24,13 +25,11 @@ def read(words: Sequence[str]) -> tuple[str | None, Scenario]:
             if path is not None:
                 raise ValueError(f"{option} is given twice")
             path = value
-        elif option in _OPTIONS:
-            try:
-                scenario = replace(scenario, **_OPTIONS[option](scenario, value))
-            except ValueError as error:
-                raise ValueError(f"{option} {error}") from None
-        else:
-            raise ValueError(f"unknown option: {option}")
+            continue
+        try:
+            scenario = replace(scenario, **_OPTIONS[option](scenario, value))
+        except ValueError as error:
+            raise ValueError(f"{option} {error}") from None
     return path, scenario
 
 
@@ -41,6 +40,10 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
         if not word.startswith("-"):
             raise ValueError(f"unexpected: {word}")
         option, equals, value = word.partition("=")
+        if option not in CONFIG and option not in _OPTIONS:
+            near = nearest(option, [*CONFIG, *_OPTIONS], most=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"unknown option: {option}{hint}")
         if not equals:
             value = next(left, "")
         if not value:

@@ -178,7 +178,8 @@ class TestOptions:
         ("words", "told"),
         [
             ("web", "unexpected: web"),
-            ("--nonsense 1", "unknown option: --nonsense"),
+            ("--nonsense", "unknown option: --nonsense"),
+            ("--crahs web@1s", "unknown option: --crahs; did you mean --crash?"),
             ("--crash", "--crash needs a value"),
             ("--until=", "--until needs a value"),
             ("--until soon", "--until 'soon' is no time; expected a time such as 3s"),
