@@ -14,7 +14,7 @@ from supervisortw.client.command import Command, UsageError
 from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode
 from supervisortw.config.places import find
-from supervisortw.core.text import one_line
+from supervisortw.core.text import one_line, seconds
 from supervisortw.errors import ConfigError
 
 
@@ -41,7 +41,7 @@ async def _simulate(desk: Desk, words: Sequence[str]) -> ExitCode:
     except CancelledError:  # Ctrl-C
         running.stop()
         desk.say(report(simulation))
-        desk.complain(f"interrupted at {simulation.seconds:.3f} s of the simulation")
+        desk.complain(f"interrupted at {seconds(simulation.seconds)} of the simulation")
         return ExitCode.INTERRUPTED
     desk.say(report(simulation))
     return ExitCode.SOME_FAILED if simulation.cut_short else ExitCode.OK

@@ -27,7 +27,7 @@ def report(simulation: Simulation) -> list[str]:
             " stood then; try a shorter --until"
         )
     elif simulation.is_quiet and simulation.exit_code is None:
-        lines.append(f"note: nothing else would happen after {now}")
+        lines.append("note: nothing else would ever happen")
     lines += ["", *_table([HEAD, *map(_standing, simulation.standing())], NUMBERS)]
     return [one_line(line) for line in lines]
 

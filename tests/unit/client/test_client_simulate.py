@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from fakes.terminal import Terminal
@@ -16,6 +18,7 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.errors import ConfigNotFound
 from supervisortw.simulation import simulation
 
+DOCUMENT = Path(__file__).parents[3] / "docs/simulate.rst"
 TURN = 0.001
 CONFIG = """\
 <supervisord>
@@ -56,7 +59,7 @@ def test_the_timeline_and_how_it_stands_then(terminal: Terminal, config: Path) -
         " 5.000  web  STARTING -> RUNNING",
         "11.000  web  RUNNING -> STARTING",
         "12.000  web  STARTING -> RUNNING",
-        "note: nothing else would happen after 5:00",
+        "note: nothing else would ever happen",
         "",
         "NAME  STATE     FOR  RESTARTS  DETAIL",
         "web   RUNNING  4:49         3",
@@ -127,6 +130,17 @@ def test_ctrl_c_ends_it_and_prints_what_there_is(terminal: Terminal, config: Pat
     assert not asked.done
     asked._deferred.cancel()
     assert asked.answer is ExitCode.INTERRUPTED
-    assert " 0.000  web  STOPPED -> STARTING" in terminal.desk.printed()
+    assert terminal.desk.printed()[0].endswith(" 0.000  web  STOPPED -> STARTING")
     assert terminal.desk.complaints()[0].startswith("interrupted at ")
     assert terminal.clock.getDelayedCalls() == []
+
+
+def test_the_document_shows_what_it_prints(terminal: Terminal, config: Path) -> None:
+    first, *shown = re.findall(r"::\n\n((?:    .*\n|\n)+)", DOCUMENT.read_text(encoding="utf-8"))
+    config.write_text(dedent(first))
+    assert len(shown) == 2
+    for block in shown:
+        command, *lines = dedent(block).strip().splitlines()
+        line = command.removeprefix("$ supervisorctl ").replace("supervisord.conf", str(config))
+        assert terminal.run(line) is ExitCode.OK
+        assert terminal.desk.printed() == lines

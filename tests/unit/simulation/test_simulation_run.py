@@ -271,7 +271,7 @@ class TestReport:
             "1:20.000  db   stop asked",
             "1:20.000  db   RUNNING -> STOPPING  waiting for it to end",
             "1:20.000  db   STOPPING -> STOPPED  stopped; ended by SIGTERM after 15 s",
-            "note: nothing else would happen after 2:00",
+            "note: nothing else would ever happen",
             "",
             "NAME  STATE     FOR  RESTARTS  DETAIL",
             "web   RUNNING  1:59         0",
@@ -297,7 +297,7 @@ class TestReport:
 
     def test_of_no_program_at_all(self) -> None:
         assert report(simulated()) == [
-            "note: nothing else would happen after 10:00",
+            "note: nothing else would ever happen",
             "",
             "NAME  STATE  FOR  RESTARTS  DETAIL",
         ]
