@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from twisted.internet.defer import succeed
 
 from supervisortw.core.chronicle import Left
-from supervisortw.core.memory import Memory
 from supervisortw.daemon.journal import Journal
 from supervisortw.daemon.output import PassedOn
 from supervisortw.daemon.remembered import Remembered
@@ -61,9 +60,6 @@ class NoJournal(Journal):
     def __init__(self, remark: Callable[[str, str], None]) -> None:
         super().__init__(NO_DIRECTORY, "", TOKEN, Left())
         self._remark = remark
-
-    def process(self, name: str, memory: Memory) -> None:
-        """Do nothing."""
 
     def ending(self, exit_code: int) -> None:
         """Tell it."""
