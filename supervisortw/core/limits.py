@@ -125,5 +125,10 @@ class Limits:
     answer_seconds: float = 10.0
     ping_seconds: float = 15.0
 
+    # A simulation.
+    simulated_seconds: float = 100 * 365 * 86_400.0  # longer times are not exact any more
+    simulated_calls: int = 200_000  # timers that run out: up to half a minute of computing
+    simulated_lines: int = 1000  # changes that are printed; the rest is counted
+
 
 LIMITS = Limits()

@@ -16,9 +16,13 @@ from supervisortw.daemon.events import EventBus
 from supervisortw.daemon.journal import Journal
 from supervisortw.daemon.output import Log
 from supervisortw.daemon.outputs import OutputFor
-from supervisortw.daemon.preparation import ControlGroups, ListeningSockets, NoticeBoard
+from supervisortw.daemon.preparation import (
+    ControlGroups,
+    ListeningSockets,
+    NoticeBoard,
+    StandardInputs,
+)
 from supervisortw.daemon.remembered import Remembered
-from supervisortw.daemon.stdin import StdinPipes
 from supervisortw.interfaces import Clock, Sessions, Spawner
 
 
@@ -45,7 +49,7 @@ class Surroundings:
     environment: Mapping[str, str]
     output_for: OutputFor
     daemon_log: Log
-    stdin: StdinPipes
+    stdin: StandardInputs
     sockets: ListeningSockets
     notices: NoticeBoard
     cgroups: ControlGroups
