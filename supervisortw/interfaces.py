@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
 
 from supervisortw.core.born import Born
 from supervisortw.core.environment import Login
+from supervisortw.core.happening import EventsAnswer
 from supervisortw.core.model import Limit
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer
@@ -228,3 +229,12 @@ class Control(Protocol):
 
     def watch_log(self, name: str | None, grown: Callable[[], None]) -> Cancel:
         """Call ``grown`` each time the log has changed. Raises Refused if there is no such log."""
+
+    async def events(self, after: int, limit: int) -> EventsAnswer:
+        """Tell what has happened after the event of that number, and which numbers are lost.
+
+        There are at most ``limit`` events in the answer, and no more than fit into a page.
+        """
+
+    def watch_events(self, told: Callable[[], None]) -> Cancel:
+        """Call ``told`` once whenever something has happened, however much it is."""

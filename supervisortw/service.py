@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from twisted.logger import Logger
 
 from supervisortw import __version__
 from supervisortw.core.descriptors import needed
+from supervisortw.core.happening import Kind
 from supervisortw.core.memory import Memory
 from supervisortw.core.model import Configuration, Process, Settings
 from supervisortw.core.plan import Layout
@@ -33,6 +35,7 @@ from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.exits import PidfdWatcher, exit_watcher
 from supervisortw.daemon.filelimits import FileLimit
 from supervisortw.daemon.heritage import Heritage
+from supervisortw.daemon.history import History, events_left
 from supervisortw.daemon.lent import LentSockets
 from supervisortw.daemon.listeners import Listeners
 from supervisortw.daemon.living import LivingProcesses
@@ -114,6 +117,9 @@ class DaemonService(Service):
         cgroups = Cgroups.find(heritage.token)
         bus = EventBus()
         bus.subscribe(_log_change)
+        events = events_left(state_directory, heritage.world)
+        self._history = History(reactor, time.time, events)
+        bus.subscribe(self._history.changed)
         self.supervisor = Supervisor(
             configuration,
             Surroundings(
@@ -127,6 +133,7 @@ class DaemonService(Service):
                     lambda: self.supervisor.roster.pids(),  # noqa: PLW0108  # which is being made here
                 ),
                 bus=bus,
+                history=self._history,
                 environment=dict(os.environ),
                 output_for=self._output_for,
                 daemon_log=logbook.target if logbook else _twistd_log(),
@@ -152,7 +159,8 @@ class DaemonService(Service):
         if logbook is not None:
             anchor = heritage.left.logs.get(DAEMON_LOG)
             logbook.target.go_on(anchor, partial(self._journal.log, DAEMON_LOG))
-        self._factory = ControlFactory(control_portal(self.supervisor), reactor)
+        portal = control_portal(self.supervisor, self._history.asked)
+        self._factory = ControlFactory(portal, reactor)
         self.listeners = Listeners(self._factory, peer_pid, reactor)
 
     def _fetched_store(self) -> DescriptorStore:
@@ -226,6 +234,7 @@ class DaemonService(Service):
         self._on_signal(signal.SIGHUP, self._reload)
         self._on_signal(signal.SIGUSR2, self.supervisor.outputs.reopen)
         self.listeners.watch(self.supervisor.configuration.settings)
+        self._history.note(Kind.DAEMON, self._beginning())
         try:
             self.supervisor.boot()
         except Exception:  # some programs may be going on, and clients can ask
@@ -237,6 +246,15 @@ class DaemonService(Service):
             self._reload()
         elif self._heritage.follows:
             self._look_at_the_disk()
+
+    def _beginning(self) -> str:
+        """Say how this daemon has come to be there."""
+        pid = os.getpid()
+        if not self._heritage.follows:
+            return f"supervisord {__version__} started, pid {pid}"
+        link = self._heritage.link
+        how = f" ({link.last_end})" if link is not None and link.last_end is not None else ""
+        return f"supervisord {__version__} took over, pid {pid}; the one before has died{how}"
 
     def _listen_to_the_holder(self) -> None:
         link = self._heritage.link
@@ -288,6 +306,7 @@ class DaemonService(Service):
     def forget(self) -> None:
         """Leave nothing behind that a later daemon would go on with; the holder knows of the end."""
         self._journal.remove()
+        self._history.forget()
 
     def end_by_signals(self) -> None:
         """Take TERM and INT over from the reactor: a second one disturbs nothing."""

@@ -101,6 +101,12 @@ class Limits:
     journal_growth: int = 4  # times what holds, then it is written anew
     journal_read_bytes: int = 64 * 1024 * 1024  # 50,000 processes of 1 KiB
 
+    # Events.
+    events: int = 2000  # remembered: as many as 500 programs make when all are restarted
+    events_bytes: int = 1024 * 1024  # of them; most are of 150
+    event_characters: int = 1000  # of its text, and of the names in it
+    events_at_once: int = 256  # told in one answer: 2 ms
+
     # What programs tell by sd_notify(3).
     notice_bytes: int = 4096  # of one datagram; systemd takes as much
     notice_status_characters: int = 200  # more than a line of a table shows

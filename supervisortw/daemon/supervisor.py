@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from supervisortw.core import lifeevents
+from supervisortw.core.happening import EventsAnswer, Kind
 from supervisortw.core.model import AutoRestart, Configuration, Process
 from supervisortw.core.notify import Notice
 from supervisortw.core.order import with_dependencies
@@ -249,6 +250,7 @@ class Supervisor:
         """Stop every program, then end the daemon. Asked again, it waits for the first one's end."""
         if self._shutdown is None:
             log.info("shutting down")
+            self._around.history.note(Kind.DAEMON, "shutting down")
             self._around.journal.ending(self._exit_code)
             names = [process.program.name for process in self.roster]
             self._shutdown = ensureDeferred(self._stop_in_waves(names))
@@ -271,6 +273,14 @@ class Supervisor:
     def watch_log(self, name: str | None, grown: Callable[[], None]) -> Cancel:
         """Call ``grown`` each time a log has changed, also when a reload gives it another file."""
         return self.outputs.watch(self._log_name(name), grown)
+
+    async def events(self, after: int, limit: int) -> EventsAnswer:
+        """Tell what has happened after the event of that number."""
+        return self._around.history.answer(after, limit)
+
+    def watch_events(self, told: Callable[[], None]) -> Cancel:
+        """Call ``told`` once whenever something has happened, however much it is."""
+        return self._around.history.watch(told)
 
     # How it is done.
 
@@ -417,7 +427,9 @@ class Supervisor:
         self._admission.configure(new.settings.max_starting, new.settings.start_delay)
         outcomes = await self._renewal.carry_out(todo.programs, new)
         self._prune_remembered()
-        log.info("reloaded {source}; changes: {count}", source=new.source, count=len(todo.lines()))
+        done = f"reloaded {new.source}; changes: {len(todo.lines())}"
+        log.info("{done}", done=done)
+        self._around.history.note(Kind.RELOADED, done)
         return ReloadAnswer(
             source=new.source,
             lines=todo.lines(),

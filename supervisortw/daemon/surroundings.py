@@ -13,6 +13,7 @@ from supervisortw.core.model import Configuration
 from supervisortw.core.plan import Layout
 from supervisortw.daemon.adoption import Adoption
 from supervisortw.daemon.events import EventBus
+from supervisortw.daemon.history import History
 from supervisortw.daemon.journal import Journal
 from supervisortw.daemon.output import Log
 from supervisortw.daemon.outputs import OutputFor
@@ -40,12 +41,14 @@ class Surroundings:
     its journal, and ``adoption`` brings it together with what is there; None if there is nothing to go on
     with.
     ``remembered`` are the processes that operators have stopped for longer than that.
+    ``history`` listens to the ``bus`` already.
     """
 
     clock: Clock
     spawner: Spawner
     sessions: Sessions
     bus: EventBus
+    history: History
     environment: Mapping[str, str]
     output_for: OutputFor
     daemon_log: Log

@@ -8,11 +8,16 @@ from contextlib import AbstractContextManager
 
 from twisted.internet.defer import succeed
 
+from supervisortw.core.annals import Past
 from supervisortw.core.chronicle import Left
+from supervisortw.core.happening import Kind
+from supervisortw.daemon.history import History, LeftEvents
 from supervisortw.daemon.journal import Journal
+from supervisortw.daemon.keptfile import KeptFile
 from supervisortw.daemon.output import PassedOn
 from supervisortw.daemon.remembered import Remembered
 from supervisortw.errors import Refused, SpawnError
+from supervisortw.interfaces import Clock
 
 TOKEN = "0"  # noqa: S105  # marks the processes of a simulation, which nobody looks for
 NO_DIRECTORY = "/nonexistent"  # of files that are never written
@@ -79,4 +84,26 @@ class NoneRemembered(Remembered):
         super().__init__(NO_DIRECTORY, lambda write, file, names: succeed(None))
 
     def load(self) -> None:
+        """Do nothing."""
+
+
+class NoHistory(History):
+    """Remembers nothing: the timeline does."""
+
+    def __init__(self, clock: Clock) -> None:
+        left = LeftEvents(KeptFile(f"{NO_DIRECTORY}/events", 0), "", Past(epoch=TOKEN))
+        super().__init__(clock, clock.seconds, left)
+
+    def note(self, kind: Kind, text: str, name: str = "") -> None:
+        """Do nothing."""
+
+
+class NoHistory(History):
+    """Remembers nothing: the timeline does."""
+
+    def __init__(self, clock: Clock) -> None:
+        left = LeftEvents(KeptFile(f"{NO_DIRECTORY}/events", 0), "", Past(epoch=TOKEN))
+        super().__init__(clock, clock.seconds, left)
+
+    def note(self, kind: Kind, text: str, name: str = "") -> None:
         """Do nothing."""

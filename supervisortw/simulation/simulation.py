@@ -18,7 +18,14 @@ from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.daemon.surroundings import Surroundings
 from supervisortw.errors import Refused
 from supervisortw.simulation.clock import SimulatedClock
-from supervisortw.simulation.nothing import NOWHERE, TOKEN, NoJournal, NoneRemembered, Nothing
+from supervisortw.simulation.nothing import (
+    NOWHERE,
+    TOKEN,
+    NoHistory,
+    NoJournal,
+    NoneRemembered,
+    Nothing,
+)
 from supervisortw.simulation.processes import (
     SimulatedNotices,
     SimulatedProcesses,
@@ -77,6 +84,8 @@ class Simulation:
                 left=Left(),
                 adoption=None,
                 remembered=NoneRemembered(),
+                history=NoHistory(self._clock),
+                history=NoHistory(self._clock),
                 random=chance,
             ),
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from fakes.events import FakeHistory
 from fakes.fakelog import FakeLog
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
 from supervisortw.core.expand import processes_of
+from supervisortw.core.happening import EventsAnswer
 from supervisortw.core.model import Process, Program
 from supervisortw.core.selection import Index, select, unknown_name
 from supervisortw.core.states import State
@@ -22,6 +24,7 @@ from supervisortw.core.status import (
     ReloadAnswer,
     Result,
 )
+from supervisortw.daemon.events import StateChanged
 from supervisortw.errors import Refused
 from supervisortw.interfaces import Cancel
 
@@ -60,6 +63,7 @@ class FakeControl:
             source="/etc/test.conf", lines=(), warnings=()
         )
         self.notes: tuple[str, ...] = ()
+        self.history = FakeHistory(clock)
         self.ended = 0
         self.pid = pid
         self._clock = clock
@@ -189,6 +193,12 @@ class FakeControl:
     def watch_log(self, name: str | None, grown: Callable[[], None]) -> Cancel:
         return self._log(name).watch(grown)
 
+    async def events(self, after: int, limit: int) -> EventsAnswer:
+        return self.history.answer(after, limit)
+
+    def watch_events(self, told: Callable[[], None]) -> Cancel:
+        return self.history.watch(told)
+
     # What a test lets happen.
 
     def write(self, name: str | None, data: bytes | None) -> None:
@@ -220,7 +230,8 @@ class FakeControl:
         self, names: Sequence[str], act: Callable[[str], Deferred[Outcome]]
     ) -> list[Outcome]:
         chosen, unknown = self._select(names)
-        return [*await gatherResults([act(name) for name in chosen]), *unknown]
+        acts = [act(name) for name in chosen]
+        return [*await gatherResults(acts, consumeErrors=True), *unknown]
 
     def _start(self, name: str) -> Deferred[Outcome]:
         program = self.programs[name]
@@ -239,16 +250,18 @@ class FakeControl:
         if not program.pid:
             return _at_once(name, Result.ALREADY_DOWN, "already down")
         if program.state is not State.STOPPING:
-            program.state = State.STOPPING
+            self._enter(program, State.STOPPING)
             self._later(program, STOP_SECONDS, State.STOPPED)
         return self._settled(name, Result.STOPPED)
 
     def _begin(self, program: FakeProgram) -> None:
         if program.broken:
-            program.pid, program.state, program.detail = 0, State.FATAL, program.broken
+            program.pid, program.detail = 0, program.broken
+            self._enter(program, State.FATAL)
             return
         self._last_pid += 1
-        program.pid, program.state, program.detail = self._last_pid, State.STARTING, ""
+        program.pid, program.detail = self._last_pid, ""
+        self._enter(program, State.STARTING)
         self._later(program, START_SECONDS, State.RUNNING)
 
     def _later(self, program: FakeProgram, seconds: float, state: State) -> None:
@@ -257,12 +270,21 @@ class FakeControl:
         program.timer = self._clock.callLater(seconds, self._become, program, state)
 
     def _become(self, program: FakeProgram, state: State) -> None:
-        program.state = state
         if state is State.STOPPED:
             program.pid, program.detail = 0, "stopped; ended by SIGTERM after 1.0 s"
+        self._enter(program, state)
         waiting, program.waiting = program.waiting, []
         for waiter in waiting:
             waiter.callback(None)
+
+    def _enter(self, program: FakeProgram, state: State) -> None:
+        before, program.state = program.state, state
+        [name] = [name for name, each in self.programs.items() if each is program]
+        self.history.changed(
+            StateChanged(
+                name=name, before=before, after=state, pid=program.pid, detail=program.detail
+            )
+        )
 
     def _settled(self, name: str, good: Result) -> Deferred[Outcome]:
         program = self.programs[name]

@@ -12,7 +12,9 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from fakes.asking import Asked
 
+from supervisortw.core.happening import EventsAnswer
 from supervisortw.core.limits import LIMITS
+from supervisortw.core.memory import LARGEST
 from supervisortw.core.states import State
 from supervisortw.core.status import Outcome, ProgramStatus, Result
 from supervisortw.errors import Refused
@@ -40,6 +42,9 @@ class World(Protocol):
 
     def watch(self, name: str | None, grown: Callable[[], None]) -> Cancel:
         """Watch a log, in whatever way this Control offers it."""
+
+    def watch_events(self, told: Callable[[], None]) -> Cancel:
+        """Watch what happens from now on, in whatever way this Control offers it."""
 
     def write(self, name: str | None, data: bytes) -> None:
         """Let a program, or with None the daemon itself, write into its log."""
@@ -335,6 +340,55 @@ def a_watcher_is_told_of_each_change_until_it_stops(world: World) -> None:
     told.clear()
     world.write("web", b"two\n")
     world.pass_time(0)
+    assert not told
+
+
+def happened(world: World, after: int = 0, limit: int = LIMITS.events) -> EventsAnswer:
+    return ask(world, world.control.events(after, limit))
+
+
+@check
+def what_happens_is_numbered_and_told_in_order(world: World) -> None:
+    before = happened(world, LARGEST, 0).last
+    ask(world, world.control.start(["web", "api"]))
+    told = happened(world, before)
+    numbers = [event.number for event in told.events]
+    assert numbers == list(range(before + 1, told.last + 1))
+    assert (told.lost_from, told.lost_to) == (0, 0)
+    changes = [(event.before, event.after) for event in told.events if event.name == "web"]
+    assert changes == [(State.STOPPED, State.STARTING), (State.STARTING, State.RUNNING)]
+    assert {event.pid for event in told.events if event.name == "api"} == {pid(world, "api")}
+    assert happened(world, told.last).end == 0
+
+
+@check
+def as_much_is_told_as_was_asked_for(world: World) -> None:
+    ask(world, world.control.start(["web", "api", "db"]))
+    last = happened(world).last
+    told = happened(world, last - 4, 3)
+    assert [event.number for event in told.events] == [last - 3, last - 2, last - 1]
+    none = happened(world, 0, 0)
+    assert (none.events, none.last, none.epoch) == ((), last, told.epoch)
+
+
+@check
+def a_number_that_was_not_given_yet_is_followed_by_nothing(world: World) -> None:
+    told = happened(world, LARGEST)
+    assert (told.events, told.lost_from, told.lost_to) == ((), 0, 0)
+
+
+@check
+def who_watches_events_is_told_until_it_stops(world: World) -> None:
+    told: list[int] = []
+    cancel = world.watch_events(lambda: told.append(1))
+    world.pass_time(0)
+    assert not told
+    ask(world, world.control.start(["web"]))
+    assert told
+    cancel()
+    world.pass_time(0)
+    told.clear()
+    ask(world, world.control.stop(["web"]))
     assert not told
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fakes.events import FakeHistory
 from fakes.given import FakeCgroups, FakeNotices, FakeSockets, FakeStdin
 from fakes.journal import FakeJournal
 from fakes.listener import RecordingListener
@@ -110,6 +111,8 @@ class FakeDaemon:
         self.journal = FakeJournal(TOKEN, left or Left())
         bus = EventBus()
         bus.subscribe(self.listener)
+        self.history = FakeHistory(self.clock)
+        bus.subscribe(self.history.changed)
         self.supervisor = Supervisor(
             self.next,
             Surroundings(
@@ -117,6 +120,7 @@ class FakeDaemon:
                 spawner=self.spawner,
                 sessions=self.sessions,
                 bus=bus,
+                history=self.history,
                 environment=environment or {"PATH": "/bin"},
                 output_for=self._output_for,
                 daemon_log=self.daemon_log,

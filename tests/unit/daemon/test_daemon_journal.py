@@ -129,12 +129,12 @@ def test_with_much_that_holds_it_may_grow_to_a_multiple(
     directory: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = []
-    whole = journal.write_anew
-    monkeypatch.setattr(journal, "write_anew", lambda: (written.append(1), whole()))
+    whole = journal._file.write_anew
+    monkeypatch.setattr(journal._file, "write_anew", lambda: (written.append(1), whole()))
     names = [f"program-{number}" for number in range(3 * LIMITS.journal_bytes // 150)]
     for name in names:
         journal.process(name, UP)
-    assert len(written) <= 3
+    assert 1 <= len(written) <= 3
     assert len(left(directory).processes) == len(names)
 
 
