@@ -96,14 +96,3 @@ class NoHistory(History):
 
     def note(self, kind: Kind, text: str, name: str = "") -> None:
         """Do nothing."""
-
-
-class NoHistory(History):
-    """Remembers nothing: the timeline does."""
-
-    def __init__(self, clock: Clock) -> None:
-        left = LeftEvents(KeptFile(f"{NO_DIRECTORY}/events", 0), "", Past(epoch=TOKEN))
-        super().__init__(clock, clock.seconds, left)
-
-    def note(self, kind: Kind, text: str, name: str = "") -> None:
-        """Do nothing."""

@@ -85,7 +85,6 @@ class Simulation:
                 adoption=None,
                 remembered=NoneRemembered(),
                 history=NoHistory(self._clock),
-                history=NoHistory(self._clock),
                 random=chance,
             ),
         )
