@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from supervisortw.core.memory import LARGEST, Memory
+from supervisortw.core.exits import Exit
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.memory import Memory
+from supervisortw.core.plain import LARGEST
 
 FORMAT = 1
 LONGEST_NAME = 512
@@ -33,7 +37,8 @@ class Left:
     a mark. ``scaled`` tells for programs how many processes their file said and how many they were
     scaled to. ``ending`` is true if it was shutting down, in order to exit with ``exit_code``. ``afresh``
     is true if that came to nothing, and somebody has started the next one: what is to start by itself,
-    starts. ``damaged`` counts lines without sense.
+    starts. ``exits`` are the last ends of each process, the oldest first. ``damaged`` counts lines
+    without sense.
     """
 
     world: str = ""
@@ -44,6 +49,7 @@ class Left:
     afresh: bool = False
     processes: dict[str, Memory] = field(default_factory=dict)
     scaled: dict[str, tuple[int, int]] = field(default_factory=dict)
+    exits: dict[str, deque[Exit]] = field(default_factory=dict)
     damaged: int = 0
 
 
@@ -55,6 +61,16 @@ def opening(world: str, token: str, spawns: int) -> str:
 def process(name: str, memory: Memory) -> str:
     """Return the line about a process."""
     return _encode({"process": name, **memory.to_plain()})
+
+
+def exited(name: str, exit: Exit) -> str:
+    """Return the line that a process has ended."""
+    return _encode({"exit": name, **exit.to_plain()})
+
+
+def exit_in(line: str) -> Exit:
+    """Return the end that such a line tells of; raises ValueError if it makes no sense."""
+    return Exit.from_plain(json.loads(line))
 
 
 def gone(name: str) -> str:
@@ -104,8 +120,13 @@ def _take(left: Left, line: object) -> None:
         left.processes[name] = memory
         if memory.spawn is not None:
             left.spawns = max(left.spawns, memory.spawn.number)
+    elif "exit" in line:
+        name, exit = _text(line, "exit"), Exit.from_plain(line)
+        left.exits.setdefault(name, deque(maxlen=LIMITS.exits_kept)).append(exit)
     elif "gone" in line:
-        left.processes.pop(_text(line, "gone"), None)
+        name = _text(line, "gone")
+        left.processes.pop(name, None)
+        left.exits.pop(name, None)
     elif "scaled" in line:
         left.scaled[_text(line, "scaled")] = _number(line, "said"), _number(line, "count")
     elif "unscaled" in line:
