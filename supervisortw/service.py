@@ -25,6 +25,7 @@ from supervisortw.core.plan import Layout
 from supervisortw.daemon import proc
 from supervisortw.daemon.adopted import AdoptedProcesses
 from supervisortw.daemon.adoption import Adoption, Traces
+from supervisortw.daemon.asked import AskedBy
 from supervisortw.daemon.cgroups import Cgroups
 from supervisortw.daemon.departures import Departures
 from supervisortw.daemon.events import EventBus, StateChanged
@@ -38,6 +39,7 @@ from supervisortw.daemon.logbook import LogBook
 from supervisortw.daemon.logfiles import ProgramLogs, open_daemon_log
 from supervisortw.daemon.logpipe import LogPipes
 from supervisortw.daemon.notify import NotifySockets, notify_directory
+from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.orphans import Orphans
 from supervisortw.daemon.output import Output, PassedOn, output_for
 from supervisortw.daemon.places import make_directories
@@ -140,9 +142,10 @@ class DaemonService(Service):
                 left=heritage.left,
                 adoption=self._adoption(living) if heritage.follows else None,
                 remembered=Remembered(state_directory, self._in_thread),
+                oom=OomKills(reactor, cgroups),
             ),
         )
-        self._factory = ControlFactory(control_portal(self.supervisor), reactor)
+        self._factory = ControlFactory(control_portal(partial(AskedBy, self.supervisor)), reactor)
         self.listeners = Listeners(self._factory, peer_pid, reactor)
 
     def _fetched_store(self) -> DescriptorStore:

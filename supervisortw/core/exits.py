@@ -43,14 +43,18 @@ class Exit:
     oom: Oom = Oom.NO
     stopped_by: str = ""
 
-    def __str__(self) -> str:
+    @property
+    def how(self) -> str:
+        """How it has ended, in words."""
         memory = {
             Oom.NO: "",
             Oom.PERHAPS: ", perhaps for lack of memory",
             Oom.YES: ", out of memory",
         }
-        by = f", stopped by {self.stopped_by}" if self.stopped_by else ""
-        return f"{self.ended}{memory[self.oom]}{by}"
+        return f"{self.ended}{memory[self.oom]}"
+
+    def __str__(self) -> str:
+        return f"{self.how}, stopped by {self.stopped_by}" if self.stopped_by else self.how
 
     def to_plain(self) -> dict[str, object]:
         """Return what `from_plain` makes the same record of; what says nothing is left out."""

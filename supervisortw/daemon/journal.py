@@ -40,7 +40,11 @@ class Journal:
         self._kept = _kept(directory)
         self._world, self._token, self._spawns = world, token, left.spawns
         self._lines = dict(_holding(left))  # by what they are about
-        self._exits = {name: _lines(name, exits) for name, exits in left.exits.items()}
+        self._exits = {
+            name: _lines(name, exits)
+            for name, exits in left.exits.items()
+            if name in left.processes
+        }
         self._file = -1
         self._size = 0
         self._limit = 0

@@ -15,10 +15,10 @@ from supervisortw.remote.avatar import ControlAvatar
 
 @implementer(IRealm)
 class ControlRealm:
-    """Gives each session an avatar of its own."""
+    """Gives each session an avatar of its own; ``control_of`` gives the Control for who is named."""
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
+    def __init__(self, control_of: Callable[[str], Control]) -> None:
+        self._control_of = control_of
 
     def requestAvatar(  # type: ignore[override]  # our checkers give a User as the avatar's id
         self, avatarId: User, mind: object, *interfaces: type[Interface]
@@ -26,10 +26,10 @@ class ControlRealm:
         """Return the avatar of the user ``avatarId``, for Perspective Broker only."""
         if pb.IPerspective not in interfaces:
             raise NotImplementedError("only Perspective Broker is spoken here")
-        avatar = ControlAvatar(self._control, avatarId)
+        avatar = ControlAvatar(self._control_of(avatarId.name), avatarId)
         return pb.IPerspective, avatar, avatar.logout
 
 
-def control_portal(control: Control) -> Portal:
-    """Return the portal through which every session comes."""
-    return Portal(ControlRealm(control), [PeerChecker()])
+def control_portal(control_of: Callable[[str], Control]) -> Portal:
+    """Return the portal through which every session comes; ``control_of`` is given who asks."""
+    return Portal(ControlRealm(control_of), [PeerChecker()])

@@ -9,6 +9,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
+from supervisortw.core.ended import Ended
+from supervisortw.core.exits import Exit
 from supervisortw.core.expand import processes_of
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Process, Program
@@ -16,11 +18,13 @@ from supervisortw.core.selection import Index, select, unknown_name
 from supervisortw.core.states import State
 from supervisortw.core.status import (
     DaemonStatus,
+    Explained,
     LogPiece,
     Outcome,
     ProgramStatus,
     ReloadAnswer,
     Result,
+    Why,
 )
 from supervisortw.errors import Refused
 from supervisortw.interfaces import Cancel
@@ -40,6 +44,7 @@ class FakeProgram:
     stdin: bytes = b""
     broken: str = ""
     restarts: int = 0
+    exits: list[Exit] = field(default_factory=list)
     signals: list[str] = field(default_factory=list)
     waiting: list[Deferred[None]] = field(default_factory=list)
     watchers: list[Callable[[], None]] = field(default_factory=list)
@@ -96,6 +101,27 @@ class FakeControl:
             since=5.0,
             restarts=program.restarts,
             detail=program.detail,
+        )
+
+    async def why(self, names: Sequence[str]) -> Explained:
+        self.asked.append(("why", *names))
+        chosen, unknown = self._select(names)
+        if len(chosen) > LIMITS.explained_at_once:
+            raise Refused(f"at most {LIMITS.explained_at_once} processes at once")
+        return Explained(programs=tuple(map(self._why, chosen)), unknown=tuple(unknown))
+
+    def _why(self, name: str) -> Why:
+        program, status = self.programs[name], self._stand(name)
+        detail = f": {program.detail}" if program.detail else ""
+        return Why(
+            status=status,
+            cause=f"{name} is {status.state.value}{detail}",
+            waits_for=(),
+            next_try=None,
+            tries_left=3,
+            restarts_left=None,
+            exits=tuple(program.exits),
+            log=name,
         )
 
     async def start(self, names: Sequence[str]) -> list[Outcome]:
@@ -266,6 +292,8 @@ class FakeControl:
         program.state = state
         if state is State.STOPPED:
             program.pid, program.detail = 0, "stopped; ended by SIGTERM after 1.0 s"
+            ended = Ended(code=None, signal=15, core=False, uptime=1.0)
+            program.exits.append(Exit(when=1e9, ended=ended, expected=True, stopped_by="root"))
         waiting, program.waiting = program.waiting, []
         for waiter in waiting:
             waiter.callback(None)

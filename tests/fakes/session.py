@@ -17,6 +17,7 @@ from supervisortw.interfaces import Cancel
 VERBS = frozenset(
     {
         "status",
+        "why",
         "start",
         "stop",
         "restart",
