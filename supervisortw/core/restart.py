@@ -93,6 +93,8 @@ def tries_left(program: Program, tally: Tally, uptime: float | None) -> int | No
 
     ``uptime`` is how long its process lives by now, None if there is none.
     """
+    if program.auto_restart is AutoRestart.NEVER:
+        return 0
     if program.forever:
         return None
     stable = program.backoff_limit if program.stable_seconds is None else program.stable_seconds

@@ -126,10 +126,8 @@ class Journal:
     def write_anew(self) -> None:
         """Write a new file with all lines that hold, in place of the old one."""
         self.close()
-        opening = chronicle.opening(self._world, self._token, self._spawns)
         self._forget_old_exits()
-        exits = chain.from_iterable(self._exits.values())
-        data = "\n".join([opening, *exits, *self._lines.values(), ""]).encode()
+        data = "\n".join([*self._all_lines(), ""]).encode()
         try:
             file = self._kept.replace(data)
         except (LocalError, OSError) as error:
@@ -141,6 +139,11 @@ class Journal:
         if self._troubled:
             self._troubled = False
             log.info("the journal is written again")
+
+    def _all_lines(self) -> list[str]:
+        """Return every line that holds."""
+        opening = chronicle.opening(self._world, self._token, self._spawns)
+        return [opening, *chain.from_iterable(self._exits.values()), *self._lines.values()]
 
     def _forget_old_exits(self) -> None:
         """Keep no more than a journal has room for."""
