@@ -129,7 +129,7 @@ def _host(host: str, answer: Told | SupervisorError) -> dict[str, Any]:
 def _program(why: Why, output: Mapping[str, bytes]) -> dict[str, Any]:
     """Return the object about one process; it has no objects within but in its lists."""
     plain = to_plain(why)
-    exits = [{**each, **each.pop("ended")} for each in plain.pop("exits")]
+    exits = [{**each.pop("ended"), **each} for each in plain.pop("exits")]
     whole = {**plain.pop("status"), **plain, "exits": exits}
     if why.status.name in output:
         whole["output"] = _lines(output[why.status.name])

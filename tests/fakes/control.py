@@ -35,7 +35,10 @@ SIGNALS = {"HUP", "TERM", "USR1"}
 
 @dataclass
 class FakeProgram:
-    """How one program stands; ``broken`` is why it cannot be started."""
+    """How one program stands; ``broken`` is why it cannot be started.
+
+    Nothing of what it writes can be read back if it is ``unread``.
+    """
 
     state: State = State.STOPPED
     pid: int = 0
@@ -43,6 +46,7 @@ class FakeProgram:
     log: bytes = b""
     stdin: bytes = b""
     broken: str = ""
+    unread: bool = False
     restarts: int = 0
     exits: list[Exit] = field(default_factory=list)
     signals: list[str] = field(default_factory=list)
@@ -238,6 +242,8 @@ class FakeControl:
             return self.own_log
         if name not in self.programs:
             raise Refused(f"{name}: {unknown_name(name, self.programs).text}")
+        if self.programs[name].unread:
+            raise Refused(f"{name}: nothing is kept")
         return self.programs[name]
 
     def _select(self, names: Sequence[str]) -> tuple[list[str], list[Outcome]]:
