@@ -103,7 +103,7 @@ class Limits:
     # What is told by `why`.
     exits_kept: int = 20  # of each process
     exits_written: int = 50_000  # of all, when the journal is written anew; 15 MiB at worst
-    explained_at_once: int = 25  # processes in one answer, which takes 4 ms
+    explained_at_once: int = 10  # processes in one answer, which takes 4 ms
     stopped_by_characters: int = 32  # of a user's name
     waits_told: int = 5  # who waits for whom who waits for whom ...
     why_lines: int = 10  # of output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from supervisortw.core.exits import Exit
 from supervisortw.core.limits import LIMITS
@@ -11,10 +11,23 @@ from supervisortw.core.status import WaitsFor, Why
 from supervisortw.core.why import Known, why
 from supervisortw.daemon.outputs import STDERR
 from supervisortw.daemon.roster import Roster
+from supervisortw.errors import Refused
 
 
-def explain(roster: Roster, name: str, exits: Sequence[Exit], now: float) -> Why:
-    """Return why the process ``name`` is as it is; ``exits`` are its last ends."""
+def explain_all(
+    roster: Roster, names: Sequence[str], exits: Callable[[str], Sequence[Exit]], now: float
+) -> tuple[Why, ...]:
+    """Return why each of these processes is as it is; ``exits(name)`` are the last ends of one.
+
+    Raises Refused if they are too many.
+    """
+    if len(names) > LIMITS.explained_at_once:
+        most = LIMITS.explained_at_once
+        raise Refused(f"at most {most} processes can be explained at once, not {len(names)}")
+    return tuple(_explain(roster, name, exits(name), now) for name in names)
+
+
+def _explain(roster: Roster, name: str, exits: Sequence[Exit], now: float) -> Why:
     process = roster[name]
     known = Known(
         status=process.status(),

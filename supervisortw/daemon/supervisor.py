@@ -13,7 +13,6 @@ from twisted.python.failure import Failure
 
 from supervisortw.core import lifeevents
 from supervisortw.core.exits import SHUTDOWN
-from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import AutoRestart, Configuration, Process
 from supervisortw.core.notify import Notice
 from supervisortw.core.order import with_dependencies
@@ -33,7 +32,7 @@ from supervisortw.core.status import (
 from supervisortw.daemon.admission import Admission
 from supervisortw.daemon.answers import end_escaped, in_asked_order, tell_escaped, told
 from supervisortw.daemon.events import StateChanged
-from supervisortw.daemon.explaining import explain
+from supervisortw.daemon.explaining import explain_all
 from supervisortw.daemon.identity import Identities
 from supervisortw.daemon.outputs import STDERR, Outputs
 from supervisortw.daemon.preparation import Preparation
@@ -200,12 +199,9 @@ class Supervisor:
     async def why(self, names: Sequence[str]) -> Explained:
         """Tell why the named processes are as they are."""
         chosen, unknown = self.roster.select(names)
-        if len(chosen) > LIMITS.explained_at_once:
-            most = LIMITS.explained_at_once
-            raise Refused(f"at most {most} processes can be explained at once, not {len(chosen)}")
-        journal, now = self._around.journal, self._around.clock.seconds()
-        whys = [explain(self.roster, name, journal.exits(name), now) for name in chosen]
-        return Explained(programs=tuple(whys), unknown=tuple(unknown))
+        around = self._around
+        whys = explain_all(self.roster, chosen, around.journal.exits, around.clock.seconds())
+        return Explained(programs=whys, unknown=tuple(unknown))
 
     async def start(self, names: Sequence[str]) -> list[Outcome]:
         """Start what is down, and what it depends on, in the order of starts; wait for all of it."""

@@ -64,6 +64,7 @@ def test_the_limits_are_those_in_force() -> None:
         LIMITS.broker_references,
         LIMITS.broker_answers_owed,
         LIMITS.broker_name_bytes,
+        LIMITS.explained_at_once,
     ):
         assert re.search(rf"\b{number}\b", DOCUMENT), number
     for number in (LIMITS.broker_items, LIMITS.broker_list_items, int(LIMITS.calls_per_second)):
