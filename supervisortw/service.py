@@ -27,6 +27,7 @@ from supervisortw.core.plan import Layout
 from supervisortw.daemon import proc
 from supervisortw.daemon.adopted import AdoptedProcesses
 from supervisortw.daemon.adoption import Adoption, Traces
+from supervisortw.daemon.asked import AskedBy
 from supervisortw.daemon.cgroups import Cgroups
 from supervisortw.daemon.compression import Compressor
 from supervisortw.daemon.daily import Daily
@@ -44,6 +45,7 @@ from supervisortw.daemon.logfile import LogFile
 from supervisortw.daemon.logfiles import ProgramLogs, daemon_log_directory
 from supervisortw.daemon.logpipe import LogPipes
 from supervisortw.daemon.notify import NotifySockets, notify_directory
+from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.orphans import Orphans
 from supervisortw.daemon.output import Output, PassedOn, output_for
 from supervisortw.daemon.places import make_directories
@@ -154,12 +156,13 @@ class DaemonService(Service):
                 left=heritage.left,
                 adoption=self._adoption(living) if heritage.follows else None,
                 remembered=Remembered(state_directory, self._in_thread),
+                oom=OomKills(reactor, cgroups),
             ),
         )
         if logbook is not None:
             anchor = heritage.left.logs.get(DAEMON_LOG)
             logbook.target.go_on(anchor, partial(self._journal.log, DAEMON_LOG))
-        portal = control_portal(self.supervisor, self._history.asked)
+        portal = control_portal(partial(AskedBy, self.supervisor), self._history.asked)
         self._factory = ControlFactory(portal, reactor)
         self.listeners = Listeners(self._factory, peer_pid, reactor)
 

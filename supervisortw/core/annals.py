@@ -11,7 +11,7 @@ from typing import Any
 
 from supervisortw.core.happening import Happening
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.memory import LARGEST
+from supervisortw.core.plain import LARGEST
 
 FORMAT = 1
 SHORTEST = 32  # bytes; no line of an event is shorter

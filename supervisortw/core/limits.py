@@ -113,6 +113,15 @@ class Limits:
     notice_seconds: float = 366 * 86_400.0  # a timer of the reactor has to bear it
     notices_per_turn: int = 16  # of one program, 4 ms at worst; then everybody else has their turn
 
+    # What is told by `why`.
+    exits_kept: int = 20  # of each process
+    exits_written: int = 50_000  # of all, when the journal is written anew; 15 MiB at worst
+    explained_at_once: int = 10  # processes in one answer, which takes 4 ms
+    stopped_by_characters: int = 32  # of a user's name
+    waits_told: int = 5  # who waits for whom who waits for whom ...
+    why_lines: int = 10  # of output
+    why_bytes: int = 4096  # of output: more than a screen is not asked for
+
     # Configuration files.
     file_bytes: int = 1024 * 1024
     files: int = 4096

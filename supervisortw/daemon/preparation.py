@@ -70,6 +70,9 @@ class ControlGroups(Protocol):
     def directory_for(self, name: str) -> str:
         """Return the directory of the group for the process ``name``. Raises SpawnError."""
 
+    def memory_events(self, name: str) -> str | None:
+        """Return the file that tells what lack of memory has done to the group, if there may be one."""
+
     def remove(self, name: str) -> object:
         """Remove the group of a process, if it has one and nobody is in it."""
 

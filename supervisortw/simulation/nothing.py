@@ -40,6 +40,10 @@ class Nothing:
         """Raise SpawnError."""
         raise _not_simulated(name)
 
+    def memory_events(self, name: str) -> str | None:
+        """Return None."""
+        return None
+
     def adopt(self, name: str) -> bool:
         """Return False."""
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Configuration
 from supervisortw.core.status import ProgramStatus
 from supervisortw.daemon.events import EventBus, StateChanged
+from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.daemon.surroundings import Surroundings
 from supervisortw.errors import Refused
@@ -84,6 +86,8 @@ class Simulation:
                 left=Left(),
                 adoption=None,
                 remembered=NoneRemembered(),
+                oom=OomKills(self._clock, Nothing(), os.devnull),
+                wall_clock=self._clock.seconds,
                 history=NoHistory(self._clock),
                 random=chance,
             ),

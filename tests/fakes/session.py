@@ -19,6 +19,7 @@ from supervisortw.interfaces import Cancel
 VERBS = frozenset(
     {
         "status",
+        "why",
         "start",
         "stop",
         "restart",
