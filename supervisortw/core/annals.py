@@ -70,6 +70,8 @@ def read(data: bytes, world: str) -> Past | None:
             happening = Happening.from_plain(_plain(each))
             if not _last(events) < happening.number <= MOST:
                 raise Senseless("its number is not the next")
+            if b"  " in each + b" " and line(happening) != each + b"\n":
+                raise Senseless("where others stood there are blanks")
         except ValueError:
             damaged += 1
             unknown += 1 + len(each) // SHORTEST

@@ -118,11 +118,13 @@ class Journal:
         self._file.write_anew()
 
     def _whole(self) -> bytes:
-        """Return every line that holds."""
         self._forget_old_exits()
+        return "\n".join([*self._all_lines(), ""]).encode()
+
+    def _all_lines(self) -> list[str]:
+        """Return every line that holds."""
         opening = chronicle.opening(self._world, self._token, self._spawns)
-        exits = chain.from_iterable(self._exits.values())
-        return "\n".join([opening, *exits, *self._lines.values(), ""]).encode()
+        return [opening, *chain.from_iterable(self._exits.values()), *self._lines.values()]
 
     def _forget_old_exits(self) -> None:
         """Keep no more than a journal has room for."""
