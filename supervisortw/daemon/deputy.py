@@ -38,7 +38,6 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.daemon.forker import (
     LIBC,
     become,
-    changed_signals,
     die_with,
     forbid_new_privileges,
     prctl,
@@ -65,22 +64,22 @@ def start(who: Who) -> tuple[int, socket.socket]:
 
     If it cannot become ``who``, its answer to the first request says so. Only root becomes somebody.
     """
-    parent, changed = os.getpid(), changed_signals()
+    parent = os.getpid()
     # A stream, since macOS has no socket pairs that keep messages apart and tell of their end.
     ours, theirs = socket.socketpair()
     with theirs:
         try:
-            pid = fork(lambda: _be_deputy(theirs, who, parent, changed))
+            pid = fork(lambda: _be_deputy(theirs, who, parent))
         except BaseException:
             ours.close()
             raise
     return pid, ours
 
 
-def _be_deputy(channel: socket.socket, who: Who, parent: int, changed: Sequence[int]) -> NoReturn:
+def _be_deputy(channel: socket.socket, who: Who, parent: int) -> NoReturn:
     try:
         try:
-            for number in changed:
+            for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
                 signal.signal(number, signal.SIG_DFL)
             channel = _alone_with(channel)
             _confine(who, parent)
@@ -154,10 +153,12 @@ def serve(channel: socket.socket) -> None:
             answer, found = _carry_out(request[0], request[1:], directory)
         except OSError as error:
             answer = [ERROR, b"%d" % (error.errno or errno.EIO), error.filename or request[1]]
+        finally:
+            if directory >= 0:
+                os.close(directory)
         send(channel, answer, found)
-        for descriptor in (directory, found):
-            if descriptor >= 0:
-                os.close(descriptor)
+        if found >= 0:
+            os.close(found)
 
 
 def _carry_out(verb: bytes, words: list[bytes], directory: int) -> tuple[list[bytes], int]:
@@ -199,7 +200,8 @@ def send(channel: socket.socket, words: Sequence[bytes], descriptor: int = -1) -
         rights = array.array("i", [descriptor])
         extras = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
     sent = channel.sendmsg([message], extras)
-    channel.sendall(message[sent:])
+    if sent < len(message):
+        channel.sendall(message[sent:])
 
 
 def receive(channel: socket.socket) -> tuple[list[bytes], int]:
