@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from fakes.daemon import SETTINGS, process
+from fakes.watcher import FakeWatcher
 from twisted.internet.task import Clock
 
 from supervisortw.core.model import Settings, TcpAddress, UnixAddress
 from supervisortw.daemon import logfiles
+from supervisortw.daemon.deputies import Deputies
 from supervisortw.daemon.logfiles import ProgramLogs, open_daemon_log
-from supervisortw.daemon.paths import TrustedDirectory
 from supervisortw.daemon.places import (
     PidFile,
     lock_state_directory,
@@ -25,6 +26,7 @@ from supervisortw.daemon.places import (
     refuse_unsafe_files,
     write_lock_pid,
 )
+from supervisortw.daemon.trusted import TrustedDirectory
 from supervisortw.errors import AlreadyRunning, ConfigError, LocalError, UnsafePath
 
 STRANGER = 65534
@@ -245,6 +247,10 @@ def test_root_and_the_daemons_own_user_are_believed(monkeypatch: pytest.MonkeyPa
     assert owners() == {0}
 
 
+def program_logs(clock: Clock) -> ProgramLogs:
+    return ProgramLogs(clock, Deputies(clock, FakeWatcher()))
+
+
 class TestLogFiles:
     def test_they_are_appended_to_and_read_back(self, place: Path) -> None:
         path = place / "web.log"
@@ -252,7 +258,7 @@ class TestLogFiles:
         before = os.umask(0)
         for descriptor in (
             open_daemon_log(str(path)),
-            ProgramLogs(Clock()).open(process("web"), str(path)),
+            program_logs(Clock()).open(process("web"), str(path)),
             open_daemon_log(str(place / "new.log")),
         ):
             os.write(descriptor, b"x")
@@ -267,7 +273,7 @@ class TestLogFiles:
         with pytest.raises(UnsafePath):
             open_daemon_log(str(place / "web.log"))
         with pytest.raises(UnsafePath):
-            ProgramLogs(Clock()).open(process("web"), str(place / "web.log"))
+            program_logs(Clock()).open(process("web"), str(place / "web.log"))
 
 
 class TestLogsInOneDirectory:
@@ -283,7 +289,7 @@ class TestLogsInOneDirectory:
 
         monkeypatch.setattr(logfiles, "open_parent", count)
         clock = Clock()
-        logs = ProgramLogs(clock)
+        logs = program_logs(clock)
         for name in ("a.log", "b.log", "c.log"):
             os.close(logs.open(process("web"), str(place / name)))
         assert walked == [str(place / "a.log")]
@@ -295,7 +301,7 @@ class TestLogsInOneDirectory:
 
     def test_another_directory_is_walked_to(self, place: Path) -> None:
         clock = Clock()
-        logs = ProgramLogs(clock)
+        logs = program_logs(clock)
         other = place / "other"
         other.mkdir(0o700)
         for path in (place / "a.log", other / "a.log", place / "b.log"):
