@@ -404,6 +404,24 @@ class TestTrouble:
                 self.directory(given, home)
         self.directory(given, home).close()
 
+    def test_what_one_said_that_has_ended_at_once_is_heard(
+        self, home: Path, given: Deputized, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        really = deputy.start
+
+        def start(who: deputy.Who) -> tuple[int, deputy.socket.socket]:
+            pid, channel = really(who)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            return pid, channel
+
+        def become(*_: object) -> None:
+            raise PermissionError(errno.EPERM, "no")
+
+        monkeypatch.setattr(deputy, "start", start)
+        monkeypatch.setattr(deputy, "become", become)
+        with pytest.raises(LocalError, match=r"^no permission to become .* to handle"):
+            self.directory(given, home)
+
     def test_one_that_cannot_be_made_is_told(
         self, home: Path, given: Deputized, monkeypatch: pytest.MonkeyPatch
     ) -> None:

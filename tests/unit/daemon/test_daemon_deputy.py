@@ -30,7 +30,7 @@ class Started:
     def __init__(self) -> None:
         self.pid, self.channel = deputy.start(WHO)
         self.channel.settimeout(20)
-        self.ask(b"directory", b"/")  # it has become what it is now
+        self.ask(b"stat", b"")  # it has become what it is now
 
     def ask(self, *request: bytes, directory: int = -1) -> list[bytes]:
         deputy.send(self.channel, request, directory)
@@ -59,6 +59,7 @@ def opened() -> Iterator[Started]:
         yield made
     finally:
         made.channel.close()
+        os.kill(made.pid, signal.SIGKILL)
         os.waitpid(made.pid, 0)
 
 
