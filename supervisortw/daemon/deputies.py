@@ -85,9 +85,9 @@ class Deputies:
         try:
             asked.channel.settimeout(LIMITS.deputy_answer_seconds)
             answer, descriptor = deputy.receive(asked.channel)
-        except TimeoutError as error:
+        except TimeoutError:
             self._let_go(who)
-            raise self._hangs(path) from error
+            raise self._hangs(path) from _silence()
         except ConnectionError:  # it has not even read the request
             answer = []
         except OSError:
@@ -153,10 +153,9 @@ class Deputies:
     def _refuse_hung(self, path: str) -> None:
         left = self._hung.get(path, 0.0) - self._clock.seconds()
         if left > 0:
-            silent = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
             raise LocalError(
                 f"{path} did not answer when it was tried last; not tried for {left:.0f} s"
-            ) from silent
+            ) from _silence()
 
     def _tidy(self) -> None:
         """Let those go that nobody has needed for long enough."""
@@ -178,6 +177,10 @@ class Deputies:
             if os.waitpid(gone.pid, os.WNOHANG)[0] == 0:
                 os.kill(gone.pid, signal.SIGKILL)
                 bury(gone.pid, self._watcher)
+
+
+def _silence() -> OSError:
+    return OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
 
 class DeputyDirectory:

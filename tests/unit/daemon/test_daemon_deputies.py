@@ -449,6 +449,7 @@ class TestTrouble:
             with pytest.raises(LocalError, match=r"does not answer within 0\.02 s: file") as caught:
                 directory.stat("log")
             assert isinstance(caught.value.__cause__, TimeoutError)
+            assert caught.value.__cause__.errno in PASSING
             given.bury()  # it is killed although it does not run
             expected = rf"^{home} did not answer when it was tried last; not tried for 30 s$"
             for again in (lambda: directory.stat("log"), lambda: self.directory(given, home)):
