@@ -32,6 +32,7 @@ from supervisortw.daemon.cgroups import Cgroups
 from supervisortw.daemon.compression import Compressor
 from supervisortw.daemon.daily import Daily
 from supervisortw.daemon.departures import Departures
+from supervisortw.daemon.deputies import Deputies
 from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.exits import PidfdWatcher, exit_watcher
 from supervisortw.daemon.filelimits import FileLimit
@@ -106,11 +107,12 @@ class DaemonService(Service):
         lent = LentSockets(store, living, configuration.sockets, self._left_processes)
         self.sockets = ProgramSockets(configuration.sockets, reactor, lent)
         self._notices = NotifySockets(self._notify_directory, reactor, store)
-        self._program_logs = ProgramLogs(reactor)
+        watcher = exit_watcher(reactor)
+        self._deputies = Deputies(reactor, watcher)
+        self._program_logs = ProgramLogs(reactor, self._deputies)
         self._log_pipes = LogPipes(reactor, store)
         self._compressor = Compressor(self._in_thread)
         self._upkeep = DailyUpkeep(Daily(reactor), self._compressor)
-        watcher = exit_watcher(reactor)
         pidfds = watcher if isinstance(watcher, PidfdWatcher) else None
         departures = Departures(reactor, pidfds)
         self._adopted = AdoptedProcesses(reactor, departures, pidfds)
@@ -303,6 +305,7 @@ class DaemonService(Service):
         self._notices.close_all()
         await self.listeners.close()
         self._factory.close_sessions()
+        self._deputies.close()
         if self._heritage.link is None:
             self.forget()
 

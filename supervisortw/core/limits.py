@@ -68,6 +68,15 @@ class Limits:
     tail_lines: int = 15
     echo_bytes: int = 64 * 1024  # of the daemon's log that wait for a reader of its stdout
 
+    # Deputies: processes that handle files in the name of a user.
+    deputies: int = 4  # at once, each with a copy of what the daemon's memory changes meanwhile
+    deputy_seconds: float = 1.0  # that one is kept after its last use; a start of many takes less
+    deputy_answer_seconds: float = 2.0  # that the daemon waits for a file system, all in all
+    deputy_hung_seconds: float = 30.0  # that it does not try one again that kept it waiting
+    deputy_requests: int = 100_000  # then another one is taken: some seconds of its processor time
+    deputy_cpu_seconds: int = 60
+    deputy_files: int = 8  # that it may have open; it needs five
+
     # Processes.
     files_at_most: int = (
         1024 * 1024
