@@ -14,7 +14,7 @@ from supervisortw.core.environment import Login
 from supervisortw.core.happening import EventsAnswer
 from supervisortw.core.model import Limit
 from supervisortw.core.spawnid import SpawnId
-from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer
+from supervisortw.core.status import DaemonStatus, Explained, LogPiece, Outcome, ReloadAnswer
 
 Cancel = Callable[[], None]
 
@@ -183,6 +183,12 @@ class Control(Protocol):
 
     async def status(self, names: Sequence[str]) -> DaemonStatus:
         """Tell how the daemon and the named programs stand; no names means all."""
+
+    async def why(self, names: Sequence[str]) -> Explained:
+        """Tell why each of the named processes is as it is, and how its last ones have ended.
+
+        Raises Refused for more than LIMITS.explained_at_once of them.
+        """
 
     async def start(self, names: Sequence[str]) -> list[Outcome]:
         """Start what is down and wait until each is up, or has failed."""

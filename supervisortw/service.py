@@ -27,10 +27,12 @@ from supervisortw.core.plan import Layout
 from supervisortw.daemon import proc
 from supervisortw.daemon.adopted import AdoptedProcesses
 from supervisortw.daemon.adoption import Adoption, Traces
+from supervisortw.daemon.asked import AskedBy
 from supervisortw.daemon.cgroups import Cgroups
 from supervisortw.daemon.compression import Compressor
 from supervisortw.daemon.daily import Daily
 from supervisortw.daemon.departures import Departures
+from supervisortw.daemon.deputies import Deputies
 from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.exits import PidfdWatcher, exit_watcher
 from supervisortw.daemon.filelimits import FileLimit
@@ -44,6 +46,7 @@ from supervisortw.daemon.logfile import LogFile
 from supervisortw.daemon.logfiles import ProgramLogs, daemon_log_directory
 from supervisortw.daemon.logpipe import LogPipes
 from supervisortw.daemon.notify import NotifySockets, notify_directory
+from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.orphans import Orphans
 from supervisortw.daemon.output import Output, PassedOn, output_for
 from supervisortw.daemon.places import make_directories
@@ -104,11 +107,12 @@ class DaemonService(Service):
         lent = LentSockets(store, living, configuration.sockets, self._left_processes)
         self.sockets = ProgramSockets(configuration.sockets, reactor, lent)
         self._notices = NotifySockets(self._notify_directory, reactor, store)
-        self._program_logs = ProgramLogs(reactor)
+        watcher = exit_watcher(reactor)
+        self._deputies = Deputies(reactor, watcher)
+        self._program_logs = ProgramLogs(reactor, self._deputies)
         self._log_pipes = LogPipes(reactor, store)
         self._compressor = Compressor(self._in_thread)
         self._upkeep = DailyUpkeep(Daily(reactor), self._compressor)
-        watcher = exit_watcher(reactor)
         pidfds = watcher if isinstance(watcher, PidfdWatcher) else None
         departures = Departures(reactor, pidfds)
         self._adopted = AdoptedProcesses(reactor, departures, pidfds)
@@ -154,12 +158,13 @@ class DaemonService(Service):
                 left=heritage.left,
                 adoption=self._adoption(living) if heritage.follows else None,
                 remembered=Remembered(state_directory, self._in_thread),
+                oom=OomKills(reactor, cgroups),
             ),
         )
         if logbook is not None:
             anchor = heritage.left.logs.get(DAEMON_LOG)
             logbook.target.go_on(anchor, partial(self._journal.log, DAEMON_LOG))
-        portal = control_portal(self.supervisor, self._history.asked)
+        portal = control_portal(partial(AskedBy, self.supervisor), self._history.asked)
         self._factory = ControlFactory(portal, reactor)
         self.listeners = Listeners(self._factory, peer_pid, reactor)
 
@@ -300,6 +305,7 @@ class DaemonService(Service):
         self._notices.close_all()
         await self.listeners.close()
         self._factory.close_sessions()
+        self._deputies.close()
         if self._heritage.link is None:
             self.forget()
 

@@ -14,7 +14,7 @@ from supervisortw.client.exitcodes import ExitCode
 from supervisortw.client.render import event_line, gap_lines
 from supervisortw.core.happening import EventsAnswer, Happening, Kind
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.memory import LARGEST
+from supervisortw.core.plain import LARGEST
 from supervisortw.core.status import Outcome
 from supervisortw.interfaces import Cancel
 from supervisortw.remote.connection import Session

@@ -11,7 +11,7 @@ from typing import Any
 
 from supervisortw.core.happening import Happening
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.memory import LARGEST
+from supervisortw.core.plain import LARGEST
 
 FORMAT = 1
 SHORTEST = 32  # bytes; no line of an event is shorter
@@ -70,6 +70,8 @@ def read(data: bytes, world: str) -> Past | None:
             happening = Happening.from_plain(_plain(each))
             if not _last(events) < happening.number <= MOST:
                 raise Senseless("its number is not the next")
+            if b"  " in each + b" " and line(happening) != each + b"\n":
+                raise Senseless("where others stood there are blanks")
         except ValueError:
             damaged += 1
             unknown += 1 + len(each) // SHORTEST

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.memory import LARGEST
+from supervisortw.core.plain import LARGEST
 from supervisortw.core.states import State
 
 _LATEST = 253_402_000_000.0  # still in the year 9999: calendars go no further

@@ -6,13 +6,16 @@ See `supervisortw.daemon.keptlines` for what becomes of its lines.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from twisted.logger import Logger
 
 from supervisortw.core import chronicle
 from supervisortw.core.anchor import Anchor
 from supervisortw.core.chronicle import Foreign, Left
+from supervisortw.core.exits import Exit
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
 from supervisortw.daemon.keptfile import KeptFile
@@ -34,6 +37,11 @@ class Journal:
     def __init__(self, directory: str, world: str, token: str, left: Left) -> None:
         self._world, self._token, self._spawns = world, token, left.spawns
         self._lines = dict(_holding(left))  # by what they are about
+        self._exits = {
+            name: _lines(name, exits)
+            for name, exits in left.exits.items()
+            if name in left.processes
+        }
         self._file = KeptLines(
             _kept(directory),
             self._whole,
@@ -44,16 +52,28 @@ class Journal:
             without="if supervisord is killed now, it does not know its programs again",
         )
 
-    def process(self, name: str, memory: Memory) -> None:
-        """Write down what is to be remembered of a process."""
+    def process(self, name: str, memory: Memory, exit: Exit | None = None) -> None:
+        """Write down what is to be remembered of a process, and how its last one has just ended."""
         if memory.spawn is not None:
             self._spawns = max(self._spawns, memory.spawn.number)
-        self._write(("process", name), chronicle.process(name, memory))
+        line = chronicle.process(name, memory)
+        if exit is None:
+            self._write(("process", name), line)
+            return
+        end = chronicle.exited(name, exit)
+        self._exits.setdefault(name, deque(maxlen=LIMITS.exits_kept)).append(end)
+        self._hold(("process", name), line)
+        self._append(f"{end}\n{line}")
+
+    def exits(self, name: str) -> list[Exit]:
+        """Return how the last processes of that name have ended, the oldest first."""
+        return [chronicle.exit_in(line) for line in self._exits.get(name, ())]
 
     def gone(self, name: str) -> None:
         """Forget a process."""
         for each in (name, f"{name}/stderr"):
             self._lines.pop(("log", each), None)
+        self._exits.pop(name, None)
         if self._lines.pop(("process", name), None) is not None:
             self._append(chronicle.gone(name))
 
@@ -83,9 +103,12 @@ class Journal:
         self._file.close()
 
     def _write(self, about: tuple[str, str], line: str) -> None:
+        self._hold(about, line)
+        self._append(line)
+
+    def _hold(self, about: tuple[str, str], line: str) -> None:
         self._lines.pop(about, None)  # the order is that of the last lines
         self._lines[about] = line
-        self._append(line)
 
     def _append(self, line: str) -> None:
         self._file.append(line.encode() + b"\n")
@@ -95,8 +118,26 @@ class Journal:
         self._file.write_anew()
 
     def _whole(self) -> bytes:
+        self._forget_old_exits()
+        return "\n".join([*self._all_lines(), ""]).encode()
+
+    def _all_lines(self) -> list[str]:
+        """Return every line that holds."""
         opening = chronicle.opening(self._world, self._token, self._spawns)
-        return "\n".join([opening, *self._lines.values(), ""]).encode()
+        return [opening, *chain.from_iterable(self._exits.values()), *self._lines.values()]
+
+    def _forget_old_exits(self) -> None:
+        """Keep no more than a journal has room for."""
+        most = max(1, LIMITS.exits_written // max(1, len(self._exits)))
+        if most < LIMITS.exits_kept:
+            for exits in self._exits.values():
+                while len(exits) > most:
+                    exits.popleft()
+
+
+def _lines(name: str, exits: Iterable[Exit]) -> deque[str]:
+    lines = (chronicle.exited(name, exit) for exit in exits)
+    return deque(lines, maxlen=LIMITS.exits_kept)
 
 
 def _holding(left: Left) -> Iterator[tuple[tuple[str, str], str]]:

@@ -85,6 +85,7 @@ VERBS: dict[str, tuple[Check, ...]] = {
     "ping": (),
     "page": (number, number),
     "status": (names,),
+    "why": (names,),
     "start": (names,),
     "stop": (names,),
     "stop_all_of_it": (names,),
@@ -173,6 +174,10 @@ class ControlAvatar:
     async def perspective_status(self, wanted: list[str]) -> object:
         """Tell how the daemon and the named programs stand."""
         return await self._control.status(wanted)
+
+    async def perspective_why(self, wanted: list[str]) -> object:
+        """Tell why the named programs are as they are."""
+        return await self._control.why(wanted)
 
     async def perspective_start(self, wanted: list[str]) -> object:
         """Start programs, and answer once each is up or has failed."""

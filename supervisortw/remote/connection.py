@@ -22,6 +22,7 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, TcpAddress, UnixAddress
 from supervisortw.core.status import (
     DaemonStatus,
+    Explained,
     LogPiece,
     Outcome,
     Record,
@@ -129,6 +130,10 @@ class Session:
     async def status(self, names: Sequence[str]) -> DaemonStatus:
         """Tell how the daemon and the named programs stand."""
         return _record(DaemonStatus, await self.call("status", list(names)))
+
+    async def why(self, names: Sequence[str]) -> Explained:
+        """Tell why the named programs are as they are."""
+        return _record(Explained, await self.call("why", list(names)))
 
     async def start(self, names: Sequence[str]) -> list[Outcome]:
         """Start what is down and wait."""

@@ -15,10 +15,10 @@ from supervisortw.remote.avatar import Asked, ControlAvatar, unheard
 
 @implementer(IRealm)
 class ControlRealm:
-    """Gives each session an avatar of its own."""
+    """Gives each session an avatar of its own; ``control_of`` gives the Control for who is named."""
 
-    def __init__(self, control: Control, asked: Asked = unheard) -> None:
-        self._control = control
+    def __init__(self, control_of: Callable[[str], Control], asked: Asked = unheard) -> None:
+        self._control_of = control_of
         self._asked = asked
 
     def requestAvatar(  # type: ignore[override]  # our checkers give a User as the avatar's id
@@ -27,10 +27,13 @@ class ControlRealm:
         """Return the avatar of the user ``avatarId``, for Perspective Broker only."""
         if pb.IPerspective not in interfaces:
             raise NotImplementedError("only Perspective Broker is spoken here")
-        avatar = ControlAvatar(self._control, avatarId, self._asked)
+        avatar = ControlAvatar(self._control_of(avatarId.name), avatarId, self._asked)
         return pb.IPerspective, avatar, avatar.logout
 
 
-def control_portal(control: Control, asked: Asked = unheard) -> Portal:
-    """Return the portal through which every session comes; ``asked`` hears who asks for what."""
-    return Portal(ControlRealm(control, asked), [PeerChecker()])
+def control_portal(control_of: Callable[[str], Control], asked: Asked = unheard) -> Portal:
+    """Return the portal through which every session comes.
+
+    ``control_of`` is given who asks, and ``asked`` hears for what.
+    """
+    return Portal(ControlRealm(control_of, asked), [PeerChecker()])

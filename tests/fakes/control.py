@@ -11,18 +11,23 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
+from supervisortw.core.ended import Ended
+from supervisortw.core.exits import Exit
 from supervisortw.core.expand import processes_of
 from supervisortw.core.happening import EventsAnswer
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Process, Program
 from supervisortw.core.selection import Index, select, unknown_name
 from supervisortw.core.states import State
 from supervisortw.core.status import (
     DaemonStatus,
+    Explained,
     LogPiece,
     Outcome,
     ProgramStatus,
     ReloadAnswer,
     Result,
+    Why,
 )
 from supervisortw.daemon.events import StateChanged
 from supervisortw.errors import Refused
@@ -34,7 +39,10 @@ SIGNALS = {"HUP", "TERM", "USR1"}
 
 @dataclass
 class FakeProgram:
-    """How one program stands; ``broken`` is why it cannot be started."""
+    """How one program stands; ``broken`` is why it cannot be started.
+
+    Nothing of what it writes can be read back if it is ``unread``.
+    """
 
     state: State = State.STOPPED
     pid: int = 0
@@ -42,7 +50,9 @@ class FakeProgram:
     log: FakeLog = field(default_factory=FakeLog)
     stdin: bytes = b""
     broken: str = ""
+    unread: bool = False
     restarts: int = 0
+    exits: list[Exit] = field(default_factory=list)
     signals: list[str] = field(default_factory=list)
     waiting: list[Deferred[None]] = field(default_factory=list)
     timer: IDelayedCall | None = None
@@ -99,6 +109,27 @@ class FakeControl:
             since=5.0,
             restarts=program.restarts,
             detail=program.detail,
+        )
+
+    async def why(self, names: Sequence[str]) -> Explained:
+        self.asked.append(("why", *names))
+        chosen, unknown = self._select(names)
+        if len(chosen) > LIMITS.explained_at_once:
+            raise Refused(f"at most {LIMITS.explained_at_once} processes at once")
+        return Explained(programs=tuple(map(self._why, chosen)), unknown=tuple(unknown))
+
+    def _why(self, name: str) -> Why:
+        program, status = self.programs[name], self._stand(name)
+        detail = f": {program.detail}" if program.detail else ""
+        return Why(
+            status=status,
+            cause=f"{name} is {status.state.value}{detail}",
+            waits_for=(),
+            next_try=None,
+            tries_left=3,
+            restarts_left=None,
+            exits=tuple(program.exits),
+            log=name,
         )
 
     async def start(self, names: Sequence[str]) -> list[Outcome]:
@@ -216,6 +247,8 @@ class FakeControl:
             return self.own_log
         if name not in self.programs:
             raise Refused(f"{name}: {unknown_name(name, self.programs).text}")
+        if self.programs[name].unread:
+            raise Refused(f"{name}: nothing is kept")
         return self.programs[name].log
 
     def _select(self, names: Sequence[str]) -> tuple[list[str], list[Outcome]]:
@@ -272,6 +305,8 @@ class FakeControl:
     def _become(self, program: FakeProgram, state: State) -> None:
         if state is State.STOPPED:
             program.pid, program.detail = 0, "stopped; ended by SIGTERM after 1.0 s"
+            ended = Ended(code=None, signal=15, core=False, uptime=1.0)
+            program.exits.append(Exit(when=1e9, ended=ended, expected=True, stopped_by="root"))
         self._enter(program, state)
         waiting, program.waiting = program.waiting, []
         for waiter in waiting:

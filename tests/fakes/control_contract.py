@@ -12,9 +12,10 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from fakes.asking import Asked
 
+from supervisortw.core.exits import Oom
 from supervisortw.core.happening import EventsAnswer
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.memory import LARGEST
+from supervisortw.core.plain import LARGEST
 from supervisortw.core.states import State
 from supervisortw.core.status import Outcome, ProgramStatus, Result
 from supervisortw.errors import Refused
@@ -146,6 +147,27 @@ def status_tells_unknown_names_apart(world: World) -> None:
     status = ask(world, world.control.status(["wbe", "db"]))
     assert [each.name for each in status.programs] == ["db"]
     assert results(status.unknown) == [("wbe", Result.UNKNOWN)]
+
+
+@check
+def why_tells_the_state_and_how_processes_have_ended(world: World) -> None:
+    [before] = ask(world, world.control.why(["web"])).programs
+    assert before.cause.startswith("web is STOPPED: ")
+    assert before.exits == ()
+    ask(world, world.control.start(["web"]))
+    ask(world, world.control.stop(["web"]))
+    world.break_program("api", "command not found: /bin/api")
+    ask(world, world.control.start(["api"]))
+    explained = ask(world, world.control.why(["api", "web", "ap"]))
+    api, web = explained.programs
+    assert api.cause.startswith("api is FATAL: ")
+    assert "command not found: /bin/api" in api.cause
+    assert web.cause.startswith("web is STOPPED: ")
+    [last] = web.exits
+    assert (last.ended.signal, last.expected, last.oom) == (15, True, Oom.NO)
+    assert web.status == stand(world, ["web"])[0]
+    assert web.log == "web"
+    assert results(explained.unknown) == [("ap", Result.UNKNOWN)]
 
 
 @check

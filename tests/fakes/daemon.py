@@ -30,10 +30,12 @@ from supervisortw.core.model import (
 from supervisortw.core.status import ProgramStatus
 from supervisortw.daemon.adoption import Adoption
 from supervisortw.daemon.events import EventBus
+from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.daemon.surroundings import Surroundings
 from supervisortw.errors import SpawnError
 
+DAYBREAK = 1_000_000.0  # the time of day at which the clock has begun
 TOKEN = "0123456789abcdef"
 SETTINGS = Settings(
     sockets=(UnixAddress(path="/run/test.sock"),),
@@ -87,6 +89,7 @@ class FakeDaemon:
         adoption: Adoption | None = None,
         clock: Clock | None = None,
         last_pid: int = 100,
+        vmstat: str = "/nowhere",
     ) -> None:
         self.clock = clock or Clock()
         self.spawner = FakeSpawner(last_pid)
@@ -141,6 +144,8 @@ class FakeDaemon:
                 left=left or Left(),
                 adoption=adoption,
                 remembered=self.remembered,
+                oom=OomKills(self.clock, self.cgroups, vmstat),
+                wall_clock=lambda: self.clock.seconds() + DAYBREAK,
                 random=lambda: 0.5,
             ),
         )

@@ -20,6 +20,7 @@ from supervisortw.remote.follow import Follower, Receiver
 VERBS = frozenset(
     {
         "status",
+        "why",
         "start",
         "stop",
         "restart",

@@ -19,7 +19,7 @@ from fakes.passing import pass_time
 from twisted.internet.task import Clock
 
 from supervisortw.core.happening import EventsAnswer
-from supervisortw.core.memory import LARGEST
+from supervisortw.core.plain import LARGEST
 from supervisortw.core.status import LogPiece
 from supervisortw.errors import ConfigError, Problem, Refused
 from supervisortw.interfaces import Cancel, Control

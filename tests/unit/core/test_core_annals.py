@@ -102,6 +102,13 @@ def test_no_line_is_shorter_than_the_shortest() -> None:
     assert len(annals.line(least)) > SHORTEST
 
 
+def test_a_line_that_blanks_have_swallowed_is_not_given_again() -> None:
+    text = lines(1, 2).rstrip(b"\n")
+    last = text.rindex(b"\n")
+    past = read(text[:last] + b" " * (len(text) - last) + b"\n")
+    assert past.next > 2
+
+
 @given(st.data())
 def test_whatever_is_damaged_no_number_is_given_again(data: st.DataObject) -> None:
     count = data.draw(st.integers(0, 20))

@@ -10,7 +10,7 @@ import pytest
 
 from supervisortw.core.happening import EventsAnswer, Happening, Kind
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.memory import LARGEST
+from supervisortw.core.plain import LARGEST
 from supervisortw.core.states import State
 
 CHANGE = Happening(

@@ -561,7 +561,7 @@ class TestWhoMayIn:
         assert PeerChecker.credentialInterfaces == (IPeer,)
 
     def test_every_session_has_an_avatar_of_its_own(self, bench: Bench) -> None:
-        realm = ControlRealm(bench.control)
+        realm = ControlRealm(lambda who: bench.control)
         kind, one, logout = realm.requestAvatar(ALICE, None, pb.IPerspective)
         _, two, _ = realm.requestAvatar(ALICE, None, pb.IPerspective)
         assert kind is pb.IPerspective

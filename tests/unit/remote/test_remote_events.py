@@ -230,15 +230,11 @@ class TestOverTheWire:
 
     def test_a_daemon_that_tells_nonsense_is_not_understood(self) -> None:
         bench = Bench()
-        answer = bench.daemon.supervisor.events
-
-        async def nonsense(after: int, limit: int) -> Any:
-            return Nonsense()
-
-        bench.daemon.supervisor.events = nonsense  # type: ignore[method-assign]
+        answer = bench.daemon.history.answer
+        bench.daemon.history.answer = lambda *_: Nonsense()  # type: ignore[method-assign]
         with pytest.raises(RemoteError, match="the daemon's events are not understood"):
             bench.ask(bench.session.events(0, 10))
-        bench.daemon.supervisor.events = answer  # type: ignore[method-assign]
+        bench.daemon.history.answer = answer  # type: ignore[method-assign]
 
 
 class Nonsense:

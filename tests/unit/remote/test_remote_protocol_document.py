@@ -66,6 +66,7 @@ def test_the_limits_are_those_in_force() -> None:
         LIMITS.broker_name_bytes,
         LIMITS.subscriptions_per_session,
         LIMITS.events_at_once,
+        LIMITS.explained_at_once,
     ):
         assert re.search(rf"\b{number}\b", DOCUMENT), number
     for number in (
