@@ -211,7 +211,9 @@ def test_a_log_in_the_directory_of_that_user_is_rotated(
     daemon.start()
     wait_until(home.joinpath("talker.log.3.gz").exists, lambda: sorted(os.listdir(home)))
     daemon.ask("stop", "talker")
-    lines = [line for path in (home / "talker.log.1", log) for line in path.read_text().splitlines()]
+    lines = [
+        line for path in (home / "talker.log.1", log) for line in path.read_text().splitlines()
+    ]
     first = int(lines[0].split()[1])
     assert lines == [f"line {first + number}" for number in range(len(lines))]
     assert {each.stat().st_uid for each in home.iterdir()} == {ordinary.uid}

@@ -538,6 +538,29 @@ class TestPositions:
         piece = bench.log.read(20, 100)
         assert (piece.offset, piece.size, piece.data, piece.epoch) == (20, 24, b"005\n", epoch)
 
+    def test_what_the_next_daemon_rotates_away_before_anybody_reads_counts(
+        self, bench: Bench
+    ) -> None:
+        bench.log.keeping = bench.keeping = Keeping(size=8, backups=1)
+        bench.say(b"000\n")
+        epoch = bench.log.read(0, 1).epoch
+        bench.next_daemon()
+        for number in range(1, 10):  # the inode of the file that was noted is soon another one's
+            bench.say(b"%03d\n" % number)
+        piece = bench.log.read(4, 100)
+        assert (piece.offset, piece.data, piece.epoch) == (32, b"008\n009\n", epoch)
+
+    def test_a_rotation_that_failed_moves_nothing(self, bench: Bench) -> None:
+        bench.log.keeping = Keeping(size=8, backups=2)
+        bench.say(b"000\n")
+        bench.log.watch(lambda: None)
+        bench.directory.not_changed = "no permission to rename"
+        for number in range(1, 5):
+            bench.say(b"%03d\n" % number)
+            bench.clock.advance(LIMITS.log_retry_seconds)
+            piece = bench.log.read(4 * number, 100)
+            assert (piece.offset, piece.data) == (4 * number, b"%03d\n" % number)
+
     def test_what_fits_nowhere_begins_another_count(self, bench: Bench) -> None:
         bench.say(b"one\n")
         epoch = bench.log.read(0, 1).epoch
