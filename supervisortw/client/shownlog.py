@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from supervisortw.client.amount import Amount
 from supervisortw.client.render import LogWriter
@@ -37,6 +38,7 @@ class ShownLog:
         self._epoch: str | None = None  # before the first piece
         self._end = 0
         self._is_resuming = False
+        self._session: Session | None = None
         self._unfollow: Cancel | None = None
 
     async def show(self, session: Session) -> None:
@@ -55,17 +57,19 @@ class ShownLog:
             await self._begin(session)
         else:
             self._is_resuming = True
+        self._session = session
         self._unfollow = await session.follow(
             self.name,
             self._end,
-            self._pushed,
+            partial(self._pushed, session),
             epoch=self._epoch or "",
-            refused=self.refused,
+            refused=partial(self._not_any_more, session),
         )
         self._is_resuming = False  # the first piece was sent before the answer
 
     def stop(self) -> None:
         """Show nothing more."""
+        self._session = None
         self._writer.flush()
         if self._unfollow is not None:
             self._unfollow()
@@ -76,11 +80,17 @@ class ShownLog:
         self._received(piece)
         return piece.size
 
-    def _pushed(self, piece: LogPiece) -> None:
+    def _pushed(self, session: Session, piece: LogPiece) -> None:
+        if session is not self._session:  # it was on its way when nobody wanted it any more
+            return
         try:
             self._received(piece)
         except OSError as error:
             self.trouble(error)
+
+    def _not_any_more(self, session: Session, error: Refused) -> None:
+        if session is self._session:
+            self.refused(error)
 
     def _received(self, piece: LogPiece) -> None:
         """Show a piece; say so if it does not follow the one before."""

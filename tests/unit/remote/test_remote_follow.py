@@ -160,4 +160,22 @@ def test_the_client_holds_no_more_of_a_line_of_10_mb_than_a_part(
     assert control.programs["web"].log.watchers == []
 
 
+def test_what_was_on_its_way_when_it_was_stopped_is_not_shown(control: FakeControl) -> None:
+    network = Network(control, Clock())
+    shown: list[str] = []
+    log = ShownLog("web", Amount(), LogWriter(shown.append), _fail)
+    Asked(log.go_on(network.log_in()))
+    network.pass_time()
+    control.write("web", b"shown\n")
+    network.pass_time()
+    control.write("web", b"too late\n")
+    gone = control.programs.pop("web").log
+    gone.tell()
+    log.refused = lambda error: pytest.fail("too late as well")
+    log.stop()
+    network.pass_time()
+    assert shown == ["shown\n"]
+    assert gone.watchers == []
+
+
 _fail: Callable[[str], None] = pytest.fail
