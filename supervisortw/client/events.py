@@ -143,13 +143,13 @@ async def _all_ended(ends: Sequence[Deferred[None]]) -> bool:
 COMMANDS = (
     Command(
         name="events",
-        arguments="[-f] [-n EVENTS] [NAME ...]",
+        arguments="[-f] [-n N] [NAME ...]",
         summary="show what has happened",
         details=(
-            "Shows the last EVENTS (15; -20 is the same as -n 20), each with time and number: changes of "
-            "state, who has asked for what, reloads, and what became of supervisord itself. With "
-            "names, only those of these programs, processes or groups. With -f it goes on with what "
-            "happens from now on, until Ctrl-C. Says which numbers are not known any more."
+            "Shows the last N events (15), each with its time and number: changes of state, who has "
+            "asked for what, reloads, and what became of supervisord itself. With names, only those of "
+            "these programs, processes or groups. With -f it goes on with what happens from now on, "
+            "until Ctrl-C. Says which numbers are not known any more."
         ),
         words=Words.PROGRAMS,
         run=_events,

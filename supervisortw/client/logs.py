@@ -146,26 +146,27 @@ async def _clear(desk: Desk, words: Sequence[str]) -> ExitCode:
 COMMANDS = (
     Command(
         name="tail",
-        arguments="[-f] [-n LINES|-c BYTES] NAME ... [stderr]",
+        arguments="[-f] [-n N] NAME ... [stderr]",
         summary="show the last lines of programs' output",
         details=(
-            "Shows the last LINES (15; -20 is the same as -n 20), or the last BYTES, which may end in "
-            "K, M or G. With -f it goes on with what is written from now on, until Ctrl-C, also after "
-            "supervisord was down: then it tries to reach it again, and goes on where it was. It says "
-            "so if a part of the log is gone by then. Of several processes, each line begins with the "
-            "name of its own. With stderr it shows the logs that programs with stderr-logfile have for "
-            "their errors. Lines are looked for in the last MiB of a log."
+            "Shows the last N lines (15), looked for in the last MiB of the log; -20 is the same as "
+            "-n 20. With -c 500, 64K or 10M it shows so many bytes. With -f it goes on with what is "
+            "written from now on, until Ctrl-C. If supervisord dies meanwhile, or is restarted, it "
+            "reaches it again and goes on where it was, or says what of the log is gone. NAME may be a "
+            "group; of several processes, each line says whose it is. With stderr it shows the logs "
+            "that programs with stderr-logfile have for their errors."
         ),
         words=Words.LOGS,
         run=_tail,
     ),
     Command(
         name="logtail",
-        arguments="[-f] [-n LINES|-c BYTES]",
+        arguments="[-f] [-n N]",
         summary="show the last lines of supervisord's own log",
         details=(
-            "Shows the last LINES (15; -20 or 20 is the same as -n 20), or the last BYTES. With -f it "
-            "goes on with what is written from now on, until Ctrl-C, as tail does."
+            "Shows the last N lines (15); -20 or 20 is the same as -n 20. With -c 500, 64K or 10M it "
+            "shows so many bytes. With -f it goes on with what is written from now on, until Ctrl-C, "
+            "as tail does."
         ),
         run=_logtail,
     ),

@@ -142,7 +142,7 @@ class TestLast:
     @pytest.mark.parametrize("line", ["events -x", "events --follow", "events -", "events -c 5"])
     def test_unknown_options(self, one: Terminal, line: str) -> None:
         assert one.run(line) is ExitCode.USAGE
-        assert one.desk.complaints()[-1] == "usage: events [-f] [-n EVENTS] [NAME ...]"
+        assert one.desk.complaints()[-1] == "usage: events [-f] [-n N] [NAME ...]"
 
     def test_a_reader_who_has_seen_enough_is_left_in_peace(self, one: Terminal) -> None:
         one.desk.broken = True

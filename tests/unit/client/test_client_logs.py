@@ -70,7 +70,7 @@ class TestTail:
     @pytest.mark.parametrize("line", ["tail", "tail -f", "tail -x web", "tail -c web", "tail -n"])
     def test_called_in_another_way(self, one: Terminal, line: str) -> None:
         assert one.run(line) is ExitCode.USAGE
-        usage = "usage: tail [-f] [-n LINES|-c BYTES] NAME ... [stderr]"
+        usage = "usage: tail [-f] [-n N] NAME ... [stderr]"
         assert one.desk.complaints()[-1] == usage
         assert one.daemon().asked == []
 
