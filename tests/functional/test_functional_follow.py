@@ -152,6 +152,19 @@ class TestDeaths:
         told = sum(map(int, gaps)) + sum(map(len, torn))
         assert abs(told - 500 * missing) <= len(gaps)  # one may lack nothing but its end
 
+    def test_a_log_that_is_emptied_meanwhile(self, survivor: Survivor) -> None:
+        _count(survivor)
+        reader = Reader(survivor, "tail", "-f", "-n", "100000", "counter")
+        for _ in range(5):
+            reader.wait_for_more()
+            assert survivor.ask("clear", "counter") == "counter: log cleared\n"
+        _end(survivor, reader)
+        numbers = reader.numbers
+        assert numbers == sorted(set(numbers))
+        gaps = re.findall(r"^-- (\d+) bytes of the log are gone --$", reader.remarks, re.MULTILINE)
+        assert sum(map(int, gaps)) == 20 * (numbers[-1] + 1 - len(numbers))
+        assert f"the end of {numbers[-1] + 1}\n" in reader.text
+
     def test_the_daemons_own_log(self, survivor: Survivor) -> None:
         _count(survivor)
         reader = Reader(survivor, "logtail", "-f", "-n", "1000")
