@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from supervisortw.core import lifeevents
-from supervisortw.core.model import AutoRestart, Configuration, Process
+from supervisortw.core.model import STDERR, AutoRestart, Configuration, Process
 from supervisortw.core.notify import Notice
 from supervisortw.core.order import with_dependencies
 from supervisortw.core.plan import Plan, Step, plan
@@ -25,7 +25,7 @@ from supervisortw.daemon.admission import Admission
 from supervisortw.daemon.answers import end_escaped, in_asked_order, tell_escaped, told
 from supervisortw.daemon.events import StateChanged
 from supervisortw.daemon.identity import Identities
-from supervisortw.daemon.outputs import STDERR, Outputs
+from supervisortw.daemon.outputs import Outputs
 from supervisortw.daemon.preparation import Preparation
 from supervisortw.daemon.process import ManagedProcess
 from supervisortw.daemon.renewal import Renewal

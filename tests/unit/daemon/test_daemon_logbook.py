@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from supervisortw.config.datatypes import log_level
 from supervisortw.core.model import Keeping
+from supervisortw.daemon.echo import Echo
 from supervisortw.daemon.logbook import LEVELS, LogBook
 from supervisortw.daemon.logfile import LogFile
 
@@ -43,9 +44,9 @@ class Memory:
 
 
 class Bench:
-    def __init__(self, level: str = "info", *, echo: bool = False) -> None:
+    def __init__(self, level: str = "info", echo: Echo | None = None) -> None:
         self.memory = Memory()
-        self.book = LogBook(self.memory, level, echo=echo)  # type: ignore[arg-type]
+        self.book = LogBook(self.memory, level, echo)  # type: ignore[arg-type]
         self.publisher = LogPublisher(self.book.observer())
         self.ours = Logger(namespace="supervisor", observer=self.publisher)
         self.theirs = Logger(namespace="twisted.something", observer=self.publisher)
@@ -217,7 +218,7 @@ def test_a_full_disk_under_the_log_itself_is_told_once_it_has_room(
     directory.instead = "/dev/full", os.O_RDWR
     file = LogFile(str(path), directory.visit, Keeping(), Clock())
     file.open()
-    book = LogBook(file, "info", echo=False)
+    book = LogBook(file, "info")
     written = 0
 
     def count(event: Any) -> None:
