@@ -52,6 +52,7 @@ class TcpServer:
         self._stop_connecting: Cancel | None = None
         self._retry: Timer | None = None
         self._delay = 0.0
+        self._next_try = 0.0
         self._connected_at = 0.0
         self._is_closed = False
         self._finished: Callable[[], None] | None = None
@@ -88,14 +89,18 @@ class TcpServer:
     # The connection.
 
     def _begin(self) -> None:
-        """Connect, unless that is under way."""
+        """Connect as soon as that is to be tried, unless it is under way."""
         is_idle = self._stop_connecting is None and self._retry is None
-        if is_idle and self._backlog and not self._is_closed:
-            looking = self._addresses.find(
-                self._address.host, self._address.port, socket.SOCK_STREAM
-            )
-            self._stop_connecting = looking.cancel
-            looking.addCallbacks(self._found, self._not_found)
+        if not is_idle or not self._backlog or self._is_closed:
+            return
+        wait = self._next_try - self._reactor.seconds()
+        if wait > 0:
+            self._retry = self._reactor.callLater(wait, self._try_again)
+            return
+        host, port = self._address.host, self._address.port
+        looking = self._addresses.find(host, port, socket.SOCK_STREAM)
+        self._stop_connecting = looking.cancel
+        looking.addCallbacks(self._found, self._not_found)
 
     def _found(self, where: Sequence[Address]) -> None:
         [(_, address), *others] = where
@@ -119,10 +124,10 @@ class TcpServer:
 
     def _not_connected(self, reason: str) -> None:
         self._stop_connecting = None
-        self.trouble = reason
-        if self._backlog and self._retry is None and not self._is_closed:
-            self._delay = min(max(2 * self._delay, 1.0), LIMITS.syslog_retry_seconds_max)
-            self._retry = self._reactor.callLater(self._delay, self._try_again)
+        self.trouble = reason if self._backlog else ""
+        self._delay = min(max(2 * self._delay, 1.0), LIMITS.syslog_retry_seconds_max)
+        self._next_try = self._reactor.seconds() + self._delay
+        self._begin()
 
     def _try_again(self) -> None:
         self._retry = None
@@ -143,12 +148,13 @@ class TcpServer:
     def disconnected(self, reason: str) -> None:
         """The connection has ended."""
         self._transport = None
-        if self._reactor.seconds() - self._connected_at > LIMITS.syslog_retry_seconds_max:
-            self._delay = 0.0
         if self._finished is not None:
             self._tell_the_end()
-            return
-        self._not_connected(reason)
+        elif self._reactor.seconds() - self._connected_at > LIMITS.syslog_retry_seconds_max:
+            self._delay = 0.0
+            self._begin()
+        else:
+            self._not_connected(reason)
 
     def pauseProducing(self) -> None:
         """Give nothing to the connection that it cannot send now."""
@@ -169,7 +175,8 @@ class TcpServer:
         """Try at once."""
         if self._retry is not None:
             self._retry.cancel()
-            self._retry, self._delay = None, 0.0
+            self._retry = None
+        self._next_try = self._delay = 0.0
         self._send()
 
     def forget(self, giver: Giver) -> None:

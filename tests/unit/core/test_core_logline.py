@@ -22,7 +22,9 @@ from supervisortw.core.logline import (
 MOST = 8
 TIME = "2026-11-27 21:40:01"
 
-outputs = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\n\n", "é".encode(), "€".encode(), b"\xff"]))
+outputs = st.lists(
+    st.sampled_from([b"a", b"bc", b"\n", b"\n\n", "é".encode(), "€".encode(), b"\xff"])
+)
 
 
 def in_chunks(data: bytes, sizes: list[int]) -> list[Piece]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fakes.logdirectory import FakeLogDirectory
+from fakes.reactor import FakeReactor
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -22,6 +23,7 @@ from supervisortw.core.model import Keeping
 from supervisortw.daemon.echo import Echo
 from supervisortw.daemon.logbook import LEVELS, LogBook
 from supervisortw.daemon.logfile import LogFile
+from supervisortw.daemon.stream import own_stream
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
@@ -187,9 +189,11 @@ class TestLevels:
 def test_in_the_foreground_standard_output_gets_the_lines_too(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    bench = Bench(echo=True)
+    stdout = own_stream("/dev/stdout", FakeReactor())
+    bench = Bench(echo=Echo(stdout))
     bench.ours.info("hello")
     assert capfd.readouterr().out == bench.memory.data.decode()
+    stdout.close()
 
 
 @pytest.fixture
