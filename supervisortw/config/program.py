@@ -138,7 +138,8 @@ def _check_logs(section: Values, refuse: Callable[[str, str], None]) -> None:
         for attribute in ("syslog_address", "syslog_facility", "syslog_tag"):
             refuse(attribute, f"means nothing in {label} without 'logfile syslog'")
     if section.get("log_format") is not LogFormat.TEXT:
-        refuse("log_time", f"means nothing in {label} without 'log-format text'")
+        if section.get("log_time"):
+            refuse("log_time", f"means nothing in {label} without 'log-format text'")
     elif not logs - {SYSLOG, DISCARD}:
         refuse(
             "log_format", f"text means nothing in {label}: no lines of it need a name before them"
