@@ -8,6 +8,8 @@ from supervisortw.daemon.loss import Loss
 from supervisortw.daemon.target import Target
 from supervisortw.interfaces import Clock
 
+NOT_READ = "it was closed before that was read"
+
 
 class Outlet:
     """Gives lines to a target; what it does not take is dropped and counted, and marked there later."""
@@ -72,5 +74,5 @@ class Outlet:
 
     def lost(self, data: bytes) -> None:
         """What was given will not get there."""
-        self._loss.begin(self.target.where, self.target.trouble)
+        self._loss.begin(self.target.where, self.target.trouble or NOT_READ)
         self._loss.add(data)

@@ -179,6 +179,10 @@ class TestLoss:
         bench.outlet.lost(b"web | one\n")
         assert "10 bytes so far" in bench.outlet.note()
 
+    def test_what_waited_when_the_target_was_closed_is_told(self, bench: Bench) -> None:
+        bench.outlet.lost(b"web | one\n")
+        assert bench.outlet.note().endswith("/fifo: it was closed before that was read")
+
     def test_after_trouble_it_is_not_tried_for_a_while(self, bench: Bench) -> None:
         bench.target.trouble = "nobody reads it"
         bench.say(b"lost\n")
