@@ -33,6 +33,7 @@ from supervisortw.daemon.compression import Compressor
 from supervisortw.daemon.daily import Daily
 from supervisortw.daemon.departures import Departures
 from supervisortw.daemon.deputies import Deputies
+from supervisortw.daemon.destinations import Destinations
 from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.exits import PidfdWatcher, exit_watcher
 from supervisortw.daemon.filelimits import FileLimit
@@ -48,15 +49,18 @@ from supervisortw.daemon.logpipe import LogPipes
 from supervisortw.daemon.notify import NotifySockets, notify_directory
 from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.orphans import Orphans
-from supervisortw.daemon.output import Output, PassedOn, output_for
+from supervisortw.daemon.output import Output, PassedOn
 from supervisortw.daemon.places import make_directories
 from supervisortw.daemon.remembered import Remembered
 from supervisortw.daemon.sessions import posix_sessions
 from supervisortw.daemon.sockets import ProgramSockets
 from supervisortw.daemon.spawn import PosixSpawner
+from supervisortw.daemon.stamps import Stamps
 from supervisortw.daemon.stdin import StdinPipes
+from supervisortw.daemon.stream import Stream
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.daemon.surroundings import Surroundings
+from supervisortw.daemon.targets import Targets
 from supervisortw.daemon.threads import in_thread
 from supervisortw.daemon.upkeep import DailyUpkeep
 from supervisortw.errors import LocalError, Refused
@@ -77,7 +81,8 @@ class DaemonService(Service):
 
     ``in_force`` is where ``configuration`` came from, and ``heritage`` what the daemon before has left.
     ``reload_at_once`` applies what the disk says as soon as the processes that are left are taken over.
-    Without a ``logbook`` the log is somebody else's (twistd's).
+    Without a ``logbook`` the log is somebody else's (twistd's). ``stdout`` is what the logbook writes
+    to as well, if it does.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class DaemonService(Service):
         logbook: LogBook | None,
         *,
         reload_at_once: bool = False,
+        stdout: Stream | None = None,
     ) -> None:
         self._in_force = in_force
         self._heritage = heritage
@@ -110,7 +116,10 @@ class DaemonService(Service):
         watcher = exit_watcher(reactor)
         self._deputies = Deputies(reactor, watcher)
         self._program_logs = ProgramLogs(reactor, self._deputies)
-        self._log_pipes = LogPipes(reactor, store)
+        stamps = Stamps()
+        self._targets = Targets(reactor, self._in_thread, stamps, stdout)
+        pipes = LogPipes(reactor, store)
+        self._destinations = Destinations(pipes, self._targets, self._log_file, stamps)
         self._compressor = Compressor(self._in_thread)
         self._upkeep = DailyUpkeep(Daily(reactor), self._compressor)
         pidfds = watcher if isinstance(watcher, PidfdWatcher) else None
@@ -139,7 +148,7 @@ class DaemonService(Service):
                 bus=bus,
                 history=self._history,
                 environment=dict(os.environ),
-                output_for=self._output_for,
+                output_for=self._destinations.output,
                 daemon_log=logbook.target if logbook else _twistd_log(),
                 stdin=StdinPipes(reactor, store),
                 sockets=self.sockets,
@@ -300,6 +309,7 @@ class DaemonService(Service):
 
     async def _stop(self) -> None:
         await self.supervisor.shutdown()
+        await self._targets.finish()
         self.sockets.close()
         self._compressor.stop()
         self._notices.close_all()
@@ -351,13 +361,6 @@ class DaemonService(Service):
     def _thread_is_done(self, result: object) -> object:
         self._file_limit.thread_ends()
         return result
-
-    def _output_for(self, process: Process, name: str, path: str) -> Output:
-        return output_for(
-            path,
-            lambda: self._log_file(process, name, path),
-            partial(self._log_pipes.pipe, name),
-        )
 
     def _log_file(self, process: Process, name: str, path: str) -> LogFile:
         open_directory = partial(self._program_logs.directory, process, path)

@@ -66,7 +66,16 @@ class Limits:
     log_retry_seconds: float = 1.0  # after trouble with a file, in which what is printed is lost
     tail_scan_bytes: int = 1024 * 1024
     tail_lines: int = 15
-    echo_bytes: int = 64 * 1024  # of the daemon's log that wait for a reader of its stdout
+    log_told_seconds: float = 60.0  # until it is told again that output of the same log is lost
+    lines_read_bytes: int = 8 * 1024  # in one turn, where each line is handled: 5 ms at worst
+    target_bytes: int = 1024 * 1024  # that wait for a reader of a FIFO, or for a syslog server
+    target_share_bytes: int = 128 * 1024  # of one log, so that the others find room
+    target_writes_per_turn: int = 256  # some 2 ms; then everybody has their turn
+    target_last_seconds: float = 2.0  # that a daemon waits at its end for what is to be written
+    syslog_bytes: int = 8 * 1024  # of one message, as rsyslog takes them
+    syslog_udp_bytes: int = 2 * 1024  # RFC 5426: what servers should take
+    syslog_connect_seconds: float = 10.0  # that one try may take
+    syslog_retry_seconds_max: float = 30.0  # between two tries, which begin a second apart
 
     # Deputies: processes that handle files in the name of a user.
     deputies: int = 4  # at once, each with a copy of what the daemon's memory changes meanwhile

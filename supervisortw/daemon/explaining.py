@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from supervisortw.core.exits import Exit
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import DISCARD, Process
+from supervisortw.core.model import DISCARD, STDERR, Process
 from supervisortw.core.status import WaitsFor, Why
 from supervisortw.core.why import Known, why
-from supervisortw.daemon.outputs import STDERR
 from supervisortw.daemon.roster import Roster
 from supervisortw.errors import Refused
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import ensureDeferred
 from supervisortw.core.exits import RELOAD
 from supervisortw.core.expand import processes_of
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import DISCARD, Configuration, Process, Program
+from supervisortw.core.model import DISCARD, SYSLOG, Configuration, Process, Program
 from supervisortw.core.plan import Layout, ProgramStep, Step
 from supervisortw.core.status import Outcome, Result
 from supervisortw.daemon.admission import Admission
@@ -177,4 +177,6 @@ class Renewal:
 def _files(processes: Iterable[Process]) -> list[str]:
     """Return the files that processes write to, of those that only one may write to."""
     paths = [path for each in processes for path in (each.logfile, each.stderr_logfile) if path]
-    return [path for path in paths if path != DISCARD and not path.startswith("/dev/")]
+    return [
+        path for path in paths if path not in {DISCARD, SYSLOG} and not path.startswith("/dev/")
+    ]

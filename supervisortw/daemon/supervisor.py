@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from supervisortw.core import lifeevents
 from supervisortw.core.exits import SHUTDOWN
 from supervisortw.core.happening import EventsAnswer, Kind
-from supervisortw.core.model import AutoRestart, Configuration, Process
+from supervisortw.core.model import STDERR, AutoRestart, Configuration, Process
 from supervisortw.core.notify import Notice
 from supervisortw.core.order import with_dependencies
 from supervisortw.core.plan import Plan, Step, plan
@@ -35,7 +35,7 @@ from supervisortw.daemon.answers import end_escaped, in_asked_order, tell_escape
 from supervisortw.daemon.events import StateChanged
 from supervisortw.daemon.explaining import explain_all
 from supervisortw.daemon.identity import Identities
-from supervisortw.daemon.outputs import STDERR, Outputs
+from supervisortw.daemon.outputs import Outputs
 from supervisortw.daemon.preparation import Preparation
 from supervisortw.daemon.process import ManagedProcess
 from supervisortw.daemon.renewal import Renewal

@@ -268,8 +268,11 @@ class TestTrouble:
         text = b"-- supervisord: 40 bytes are missing here: No space left on device --\n"
         assert bench.files()["web.log"] == b"fine\nhalf a\n" + text + b"another\n"
 
-    def test_a_second_loss_is_told_again(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("later", "times"), [(LIMITS.log_told_seconds, 2), (LIMITS.log_retry_seconds, 1)]
+    )
+    def test_a_second_loss_is_told_again_but_not_every_second(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, later: float, times: int
     ) -> None:
         with log_lines(LogLevel.warn) as lines:
             for _ in range(2):
@@ -277,12 +280,13 @@ class TestTrouble:
                 disk_is_full(bench, monkeypatch)
                 bench.say(b"lost\n")
                 monkeypatch.undo()
-                bench.clock.advance(LIMITS.log_retry_seconds)
+                bench.clock.advance(later)
                 bench.say(b"fine\n")
+        assert bench.log.note().startswith("10 bytes of its output were lost")
         assert [line.partition(":")[0] for line in lines] == [
             "output is lost",
             f"writing to {bench.path} again; 5 bytes were lost",
-        ] * 2
+        ] * times
 
     def test_a_directory_that_was_removed(self, bench: Bench) -> None:
         bench.say(b"one\n")
