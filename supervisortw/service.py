@@ -35,7 +35,8 @@ from supervisortw.daemon.lent import LentSockets
 from supervisortw.daemon.listeners import Listeners
 from supervisortw.daemon.living import LivingProcesses
 from supervisortw.daemon.logbook import LogBook
-from supervisortw.daemon.logfiles import ProgramLogs, open_daemon_log
+from supervisortw.daemon.logfile import LogFile
+from supervisortw.daemon.logfiles import ProgramLogs, daemon_log_directory
 from supervisortw.daemon.logpipe import LogPipes
 from supervisortw.daemon.notify import NotifySockets, notify_directory
 from supervisortw.daemon.orphans import Orphans
@@ -58,6 +59,7 @@ from supervisortw.remote.server import ControlFactory, peer_pid
 log = Logger(namespace="supervisor")
 
 HOLDER_NOTE = "the holder has died: nothing starts supervisord again if it dies"
+DAEMON_LOG = "/supervisord"  # its name in the journal, which no process has
 DISK_NOTE = "the configuration on disk is not the one in force; 'reload' applies it"
 
 
@@ -142,6 +144,9 @@ class DaemonService(Service):
                 remembered=Remembered(state_directory, self._in_thread),
             ),
         )
+        if logbook is not None:
+            anchor = heritage.left.logs.get(DAEMON_LOG)
+            logbook.target.go_on(anchor, partial(self._journal.log, DAEMON_LOG))
         self._factory = ControlFactory(control_portal(self.supervisor), reactor)
         self.listeners = Listeners(self._factory, peer_pid, reactor)
 
@@ -319,9 +324,15 @@ class DaemonService(Service):
     def _output_for(self, process: Process, name: str, path: str) -> Output:
         return output_for(
             path,
-            lambda path: self._program_logs.open(process, path),
+            lambda: self._log_file(process, name, path),
             partial(self._log_pipes.pipe, name),
         )
+
+    def _log_file(self, process: Process, name: str, path: str) -> LogFile:
+        open_directory = partial(self._program_logs.directory, process, path)
+        file = LogFile(path, open_directory, process.keeping, self._reactor)
+        file.go_on(self._heritage.left.logs.get(name), partial(self._journal.log, name))
+        return file
 
     def _notify_directory(self) -> str:
         return notify_directory(self.supervisor.configuration.settings.state_directory)
@@ -336,7 +347,7 @@ class DaemonService(Service):
 
     def notes(self) -> list[str]:
         """Return what an operator should know about the daemon."""
-        notes = [*self.listeners.notes(), *self.sockets.notes()]
+        notes = [*self.listeners.notes(), *self.sockets.notes(), *self.supervisor.outputs.notes()]
         if self._room_note is not None:
             notes.append(self._room_note)
         if self._heritage.link is not None and not self._is_held:
@@ -370,8 +381,9 @@ class DaemonService(Service):
             make_directories(new)
             if self._logbook is not None:
                 self._logbook.set_level(new.loglevel)
+                self._logbook.target.keeping = new.keeping
                 if old.logfile != new.logfile:
-                    self._logbook.target.move(new.logfile, lambda: open_daemon_log(new.logfile))
+                    self._logbook.target.move(new.logfile, daemon_log_directory(new.logfile))
         except LocalError as error:
             remarks.append(str(error))
         if _listening(old) != _listening(new):

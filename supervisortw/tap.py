@@ -27,8 +27,8 @@ from supervisortw.core.text import printable
 from supervisortw.daemon.heritage import inherit
 from supervisortw.daemon.link import HolderLink
 from supervisortw.daemon.logbook import LogBook
-from supervisortw.daemon.logfiles import open_daemon_log
-from supervisortw.daemon.output import LogFile
+from supervisortw.daemon.logfile import LogFile
+from supervisortw.daemon.logfiles import daemon_log_directory
 from supervisortw.daemon.places import (
     PidFile,
     lock_state_directory,
@@ -152,7 +152,9 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
     lock = int(os.environ.pop(LOCK_FD))
     os.set_inheritable(lock, False)
     write_lock_pid(lock)
-    logfile = LogFile(settings.logfile, lambda: open_daemon_log(settings.logfile))
+    logfile = LogFile(
+        settings.logfile, daemon_log_directory(settings.logfile), settings.keeping, reactor
+    )
     logfile.open()
     logbook = LogBook(logfile, settings.loglevel, echo=foreground)
     globalLogBeginner.beginLoggingTo([logbook.observer()], redirectStandardIO=False)

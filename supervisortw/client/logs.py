@@ -96,19 +96,26 @@ class Follow:
         self._session = session
         self._name = name
         self._end = 0
+        self._epoch = ""
         self._unfollow: Cancel | None = None
 
     def received(self, piece: LogPiece) -> None:
-        """Show a piece; say so if the log was emptied before it."""
-        if piece.offset < self._end:
-            self.writer.flush()
-            self._desk.complain("-- the log was emptied --")
+        """Show a piece; say so if something is missing before it."""
+        if self._epoch not in {"", piece.epoch}:
+            self._remark("-- another log begins here --")
+        elif piece.offset > self._end and self._epoch:
+            self._remark(f"-- {piece.offset - self._end} bytes of the log are gone --")
+        self._epoch = piece.epoch
         self._end = piece.offset + len(piece.data)
         try:
             self.writer.feed(piece.data)
         except BrokenPipeError as error:  # whoever reads our output has seen enough
             if not self.ended.called:
                 self.ended.errback(error)
+
+    def _remark(self, text: str) -> None:
+        self.writer.flush()
+        self._desk.complain(text)
 
     async def go_on(self) -> None:
         """Show what comes from now on."""

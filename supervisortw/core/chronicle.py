@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from supervisortw.core.anchor import Anchor
 from supervisortw.core.memory import LARGEST, Memory
 
 FORMAT = 1
@@ -33,7 +34,8 @@ class Left:
     a mark. ``scaled`` tells for programs how many processes their file said and how many they were
     scaled to. ``ending`` is true if it was shutting down, in order to exit with ``exit_code``. ``afresh``
     is true if that came to nothing, and somebody has started the next one: what is to start by itself,
-    starts. ``damaged`` counts lines without sense.
+    starts. ``logs`` tells where the files of logs begin, by their names. ``damaged`` counts lines without
+    sense.
     """
 
     world: str = ""
@@ -44,6 +46,7 @@ class Left:
     afresh: bool = False
     processes: dict[str, Memory] = field(default_factory=dict)
     scaled: dict[str, tuple[int, int]] = field(default_factory=dict)
+    logs: dict[str, Anchor] = field(default_factory=dict)
     damaged: int = 0
 
 
@@ -70,6 +73,12 @@ def scaled(program: str, said: int, count: int) -> str:
 def unscaled(program: str) -> str:
     """Return the line that a program is not scaled any more."""
     return _encode({"unscaled": program})
+
+
+def log(name: str, anchor: Anchor) -> str:
+    """Return the line about where the file of a log begins."""
+    where = {"epoch": anchor.epoch, "start": anchor.start, "floor": anchor.floor}
+    return _encode({"log": name, **where, "file": anchor.file})
 
 
 def ending(exit_code: int) -> str:
@@ -105,11 +114,16 @@ def _take(left: Left, line: object) -> None:
         if memory.spawn is not None:
             left.spawns = max(left.spawns, memory.spawn.number)
     elif "gone" in line:
-        left.processes.pop(_text(line, "gone"), None)
+        name = _text(line, "gone")
+        left.processes.pop(name, None)
+        for each in [log for log in left.logs if log == name or log.startswith(f"{name}/")]:
+            del left.logs[each]
     elif "scaled" in line:
         left.scaled[_text(line, "scaled")] = _number(line, "said"), _number(line, "count")
     elif "unscaled" in line:
         left.scaled.pop(_text(line, "unscaled"), None)
+    elif "log" in line:
+        left.logs[_text(line, "log")] = _anchor(line)
     elif "ending" in line:
         left.ending, left.exit_code = True, _number(line, "ending")
     else:
@@ -124,6 +138,15 @@ def _take_opening(left: Left, line: Mapping[str, Any]) -> None:
         raise ValueError("no sensible token")
     left.world, left.token = _text(line, "world", least=0), token
     left.spawns = max(left.spawns, _number(line, "spawns"))
+
+
+def _anchor(line: Mapping[str, Any]) -> Anchor:
+    file = line.get("file")
+    if not isinstance(file, list) or len(file) != 2 or any(type(each) is not int for each in file):
+        raise ValueError("no sensible value of file")
+    device, inode = file
+    start, floor = _number(line, "start"), _number(line, "floor")
+    return Anchor(epoch=_text(line, "epoch"), start=start, floor=floor, file=(device, inode))
 
 
 def _text(line: Mapping[str, Any], name: str, least: int = 1) -> str:

@@ -54,9 +54,13 @@ class Limits:
     log_read_bytes: int = (
         64 * 1024
     )  # in one turn: whoever writes at full speed keeps nobody waiting
+    log_splice_bytes: int = 1024 * 1024  # in one turn, where no byte passes through our memory
+    log_pipe_bytes: int = 256 * 1024  # that hold what is printed while we do something else
     log_drain_bytes: int = (
         1024 * 1024
     )  # at the end of a process: a pipe that it enlarged holds that
+    log_line_bytes: int = 64 * 1024  # of a line that is never cut, whatever the size of its file
+    log_retry_seconds: float = 1.0  # after trouble with a file, in which what is printed is lost
     tail_scan_bytes: int = 1024 * 1024
     tail_lines: int = 15
     echo_bytes: int = 64 * 1024  # of the daemon's log that wait for a reader of its stdout

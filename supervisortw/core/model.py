@@ -16,6 +16,8 @@ NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}\Z")
 RESERVED_NAMES = frozenset({"all", "up", "down"})
 DAEMON_STREAMS = ("/dev/stdout", "/dev/stderr")
 DISCARD = "none"  # where output is thrown away
+LOGFILE_SIZE = 50 * 1024 * 1024
+LOGFILE_BACKUPS = 10
 
 
 class AutoRestart(enum.Enum):
@@ -96,6 +98,17 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """How much of a log is kept: a file of about ``size`` bytes, and ``backups`` older ones.
+
+    Size 0 means that the file may grow without end.
+    """
+
+    size: int = LOGFILE_SIZE
+    backups: int = LOGFILE_BACKUPS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListeningSocket:
     """A socket that the daemon listens on for programs; ``mode`` and ``owner`` are for UNIX ones."""
 
@@ -171,6 +184,13 @@ class Program:
     pass_environment: tuple[str, ...] = ()
     logfile: str = DISCARD
     stderr_logfile: str | None = None
+    logfile_size: int = LOGFILE_SIZE
+    logfile_backups: int = LOGFILE_BACKUPS
+
+    @property
+    def keeping(self) -> Keeping:
+        """How much of its logs is kept."""
+        return Keeping(size=self.logfile_size, backups=self.logfile_backups)
 
     def __post_init__(self) -> None:
         if not self.group:
@@ -201,6 +221,8 @@ class Settings:
     state_directory: str
     logfile: str
     pidfile: str
+    logfile_size: int = LOGFILE_SIZE
+    logfile_backups: int = LOGFILE_BACKUPS
     socket_mode: int = 0o600
     socket_chown: tuple[str, str | None] | None = None
     passwdfile: str | None = None
@@ -211,6 +233,11 @@ class Settings:
     user: str | None = None
     max_starting: int | None = None
     start_delay: float = 0.0
+
+    @property
+    def keeping(self) -> Keeping:
+        """How much of the daemon's log is kept."""
+        return Keeping(size=self.logfile_size, backups=self.logfile_backups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,8 @@ APPLIED_AT_ONCE = frozenset(
         "socket_chown",
         "passwdfile",
         "logfile",
+        "logfile_size",
+        "logfile_backups",
         "loglevel",
         "umask",
         "max_starting",

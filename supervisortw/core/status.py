@@ -105,11 +105,16 @@ class DaemonStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPiece:
-    """Bytes of a log from ``offset`` on; ``size`` is how long the log was at that moment."""
+    """Bytes of a log from position ``offset`` on; ``size`` is the position where it ended then.
+
+    Positions count all that was ever written to the log. What is at lower ones than where older files
+    begin is gone. They can be compared as long as ``epoch`` is the same.
+    """
 
     offset: int
     size: int
     data: bytes
+    epoch: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

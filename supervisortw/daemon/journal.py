@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from twisted.logger import Logger
 
 from supervisortw.core import chronicle
+from supervisortw.core.anchor import Anchor
 from supervisortw.core.chronicle import Foreign, Left
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
@@ -51,6 +52,8 @@ class Journal:
 
     def gone(self, name: str) -> None:
         """Forget a process."""
+        for each in (name, f"{name}/stderr"):
+            self._lines.pop(("log", each), None)
         if self._lines.pop(("process", name), None) is not None:
             self._append(chronicle.gone(name))
 
@@ -62,6 +65,10 @@ class Journal:
         """Write down that a program is not scaled any more."""
         if self._lines.pop(("scaled", program), None) is not None:
             self._append(chronicle.unscaled(program))
+
+    def log(self, name: str, anchor: Anchor) -> None:
+        """Write down where the file of a log begins."""
+        self._write(("log", name), chronicle.log(name, anchor))
 
     def ending(self, exit_code: int) -> None:
         """Write down that the daemon shuts down, in order to exit with ``exit_code``."""
@@ -137,6 +144,8 @@ def _holding(left: Left) -> Iterator[tuple[tuple[str, str], str]]:
         yield ("scaled", program), chronicle.scaled(program, said, count)
     for name, memory in left.processes.items():
         yield ("process", name), chronicle.process(name, memory)
+    for name, anchor in left.logs.items():
+        yield ("log", name), chronicle.log(name, anchor)
     if left.ending:
         yield _ENDING, chronicle.ending(left.exit_code)
 

@@ -19,7 +19,7 @@ from zope.interface import implementer
 from supervisortw.core.text import one_line
 from supervisortw.daemon.echo import Echo, opened_again
 from supervisortw.daemon.events import StateChanged
-from supervisortw.daemon.output import LogFile
+from supervisortw.daemon.logfile import LogFile
 
 # The words of supervisor 1.0, and the nearest level of Twisted.
 LEVELS = {

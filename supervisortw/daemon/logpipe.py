@@ -12,9 +12,10 @@ itself. Without /proc both ends are kept, and the processes of a log share the w
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
@@ -24,9 +25,19 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import DescriptorStore
 
-Write = Callable[[bytes], None]
-
 DESCRIPTORS = "/proc/self/fd"
+PIPE_BYTES = 64 * 1024  # that a pipe has room for, as systems make them
+
+
+class Sink(Protocol):
+    """Where that goes what is written to a pipe."""
+
+    def take(self, pipe: int) -> int:
+        """Move what is in the pipe, at most so much; return how many bytes were taken out of it.
+
+        Never waits, and never leaves anything there that it cannot take. Raises EOFError if nobody can
+        ever write to the pipe any more.
+        """
 
 
 class LogPipes:
@@ -48,12 +59,12 @@ class LogPipes:
         self._reopens = reopens
         self._kept: dict[str, _Ends] = {}
 
-    def pipe(self, name: str, write: Write) -> LogPipe:
-        """Return the pipe of the log ``name``; what comes out of it is given to ``write``.
+    def pipe(self, name: str, sink: Sink) -> LogPipe:
+        """Return the pipe of the log ``name``; what comes out of it goes to ``sink``.
 
         If the daemon before this one has left it behind, it is read from now on.
         """
-        return LogPipe(name, write, self, self._reactor)
+        return LogPipe(name, sink, self, self._reactor)
 
     def take(self, name: str) -> _Ends | None:
         """Return what the daemon before this one has left behind, once."""
@@ -89,11 +100,12 @@ class LogPipes:
 class LogPipe:
     """The pipe of one log, in the reactor from its first process on."""
 
-    def __init__(self, name: str, write: Write, pipes: LogPipes, reactor: IReactorFDSet) -> None:
+    def __init__(self, name: str, sink: Sink, pipes: LogPipes, reactor: IReactorFDSet) -> None:
         self._name = name
-        self._write = write
+        self._sink = sink
         self._pipes = pipes
         self._reactor = reactor
+        self._is_large = False
         self._ends = pipes.take(name)
         if self._ends is not None:
             reactor.addReader(self)
@@ -115,18 +127,18 @@ class LogPipe:
     def _renew(self, owner: int) -> _Ends:
         made = self._pipes.make(self._name, owner)
         self.close()
-        self._ends = made
+        self._ends, self._is_large = made, False
         self._reactor.addReader(self)
         return made
 
     def drain(self) -> None:
-        """Read what is in the pipe now, up to LIMITS.log_drain_bytes."""
-        for _ in range(LIMITS.log_drain_bytes // LIMITS.log_read_bytes):
-            if not self._read():
-                return
+        """Take what is in the pipe now, up to LIMITS.log_drain_bytes."""
+        taken = 0
+        while taken < LIMITS.log_drain_bytes and (some := self._take()):
+            taken += some
 
     def close(self) -> None:
-        """Read what is in the pipe now, and close it for good."""
+        """Take what is in the pipe now, and close it for good."""
         self.drain()
         self._close()
 
@@ -136,19 +148,21 @@ class LogPipe:
             self._pipes.close(self._name, self._ends)
             self._ends = None
 
-    def _read(self) -> bool:
-        """Read once; return whether there may be more."""
+    def _take(self) -> int:
+        """Take once; return how much."""
         if self._ends is None:
-            return False
+            return 0
         try:
-            data = os.read(self._ends.reader, LIMITS.log_read_bytes)
-        except BlockingIOError:
-            return False
-        if not data:  # somebody has left behind what is no pipe of ours: the next process gets one
+            taken = self._sink.take(self._ends.reader)
+        except (
+            EOFError
+        ):  # somebody has left behind what is no pipe of ours: the next process gets one
             self._close()
-            return False
-        self._write(data)
-        return len(data) == LIMITS.log_read_bytes
+            return 0
+        if taken >= PIPE_BYTES and not self._is_large:
+            self._is_large = True
+            _enlarge(self._ends.reader)
+        return taken
 
     def fileno(self) -> int:
         """Return what is read from."""
@@ -159,8 +173,8 @@ class LogPipe:
         return "output"
 
     def doRead(self) -> None:
-        """Read once, and no more: whoever writes at full speed keeps nobody waiting."""
-        self._read()
+        """Take once, and no more: whoever writes at full speed keeps nobody waiting."""
+        self._take()
 
     def connectionLost(self, reason: Failure) -> None:
         """Close it, after an error; the next process gets another one."""
@@ -213,6 +227,12 @@ def _both_ends() -> _Ends:
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     return _Ends(reader, writer, os.geteuid())
+
+
+def _enlarge(pipe: int) -> None:
+    """Have room in a pipe that was full for more than is usual, where the system lets us."""
+    with contextlib.suppress(AttributeError, OSError):  # only Linux; others than root have a budget
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, LIMITS.log_pipe_bytes)
 
 
 def _reader(name: str) -> str:

@@ -56,7 +56,9 @@ class Outputs:
         opener_differs = (before.user, before.unix_group) != (after.user, after.unix_group)
         outdated = []
         for name in old.keys() | new.keys():
-            if old.get(name) != new.get(name) or opener_differs:
+            if old.get(name) == new.get(name) and not opener_differs:
+                self._outputs[name].keep(after.keeping)
+            else:
                 if name in old:
                     outdated.append(self._outputs.pop(name))
                 if name in new:
@@ -92,6 +94,14 @@ class Outputs:
     def are_read(self, process: Process) -> bool:
         """True if somebody reads what a process of a former daemon writes to its logs."""
         return all(self._outputs[name].is_read() for name in _paths(process))
+
+    def notes(self) -> list[str]:
+        """Return what an operator should know about logs: what of them was lost, and why."""
+        return [
+            f"{name}: {note}"
+            for name, output in [("supervisord", self._daemon_log), *self._outputs.items()]
+            if (note := output.note())
+        ]
 
     def find(self, name: str | None) -> Log:
         """Return a log. Raises Refused if there is none of that name."""

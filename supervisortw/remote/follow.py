@@ -8,6 +8,7 @@ reading costs nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -31,6 +32,7 @@ class Follower:
         self._name = name
         self._offset = offset
         self._receiver = receiver
+        self._epoch = ""
         self._unacknowledged = 0
         self._reading = False
         self._stopped = False
@@ -53,13 +55,15 @@ class Follower:
         try:
             while not self._stopped and self._unacknowledged < LIMITS.chunks_unacknowledged:
                 piece = await self._control.read_log(self._name, self._offset, LIMITS.piece_bytes)
-                if piece.size < self._offset:  # emptied: go on at its new beginning
-                    self._offset = 0
-                elif not piece.data:
+                if (
+                    self._epoch and piece.epoch != self._epoch
+                ):  # another log: only what is new of it
+                    piece = replace(piece, offset=piece.size, data=b"")
+                elif not piece.data and piece.offset <= self._offset:
                     return
-                else:
-                    self._offset += len(piece.data)
-                    self._send(piece)
+                self._epoch = piece.epoch
+                self._offset = piece.offset + len(piece.data)
+                self._send(piece)
         finally:
             self._reading = False
 

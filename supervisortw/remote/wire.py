@@ -17,7 +17,7 @@ from supervisortw.errors import BadRequest, Denied, Refused, RemoteError
 PROTOCOL_VERSION = 1
 
 _JSON, _JSON_COMPRESSED, _PIECE = b"\x00", b"\x01", b"\x02"
-_PIECE_HEAD = struct.Struct(">QQ")  # offset, size
+_PIECE_HEAD = struct.Struct(">QQ8s")  # offset, size, epoch
 _KINDS: dict[str, type[RemoteError | Denied]] = {
     "bad request": BadRequest,
     "refused": Refused,
@@ -108,7 +108,8 @@ def open_envelope(plain: Any) -> Any:
 
 def pack_piece(piece: LogPiece) -> bytes:
     """Return ``piece`` as bytes."""
-    return _PIECE + _PIECE_HEAD.pack(piece.offset, piece.size) + piece.data
+    head = _PIECE_HEAD.pack(piece.offset, piece.size, piece.epoch.encode("ascii"))
+    return _PIECE + head + piece.data
 
 
 def unpack_piece(data: object) -> LogPiece:
@@ -119,8 +120,9 @@ def unpack_piece(data: object) -> LogPiece:
     start = len(_PIECE) + _PIECE_HEAD.size
     if len(data) < start:
         raise RemoteError("the daemon's piece of a log is cut off")
-    offset, size = _PIECE_HEAD.unpack_from(data, len(_PIECE))
-    return LogPiece(offset=offset, size=size, data=data[start:])
+    offset, size, epoch = _PIECE_HEAD.unpack_from(data, len(_PIECE))
+    text = epoch.rstrip(b"\0").decode("ascii", "replace")
+    return LogPiece(offset=offset, size=size, data=data[start:], epoch=text)
 
 
 # Pages. A reply is [how many pages, a number for the answer, the bytes of one page].

@@ -30,15 +30,35 @@ def open_descriptors() -> int:
     return len(os.listdir("/dev/fd"))
 
 
+class Taken:
+    """A sink that keeps what it takes."""
+
+    def __init__(self) -> None:
+        self.text = b""
+
+    def take(self, pipe: int) -> int:
+        try:
+            data = os.read(pipe, LIMITS.log_read_bytes)
+        except BlockingIOError:
+            return 0
+        if not data:
+            raise EOFError
+        self.text += data
+        return len(data)
+
+
 class Bench:
     """The log ``web`` of one daemon after the other."""
 
     def __init__(self, *, reopens: bool) -> None:
         self.store = FakeStore()
         self.reopens = reopens
-        self.text = b""
-        self.old_text = b""
+        self.sink = Taken()
         self.begin()
+
+    @property
+    def text(self) -> bytes:
+        return self.sink.text
 
     def begin(self) -> None:
         self.readers = FakeReaders()
@@ -46,13 +66,7 @@ class Bench:
         self.pipe = self.make()
 
     def make(self) -> LogPipe:
-        return self.pipes.pipe("web", self.write)
-
-    def write(self, data: bytes) -> None:
-        self.text += data
-
-    def write_old(self, data: bytes) -> None:
-        self.old_text += data
+        return self.pipes.pipe("web", self.sink)
 
     def die(self) -> None:
         """Let the daemon die without a word."""
@@ -189,20 +203,31 @@ class TestDraining:
     def test_who_never_stops_writing_is_not_waited_for(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        limits = replace(LIMITS, log_read_bytes=1024, log_drain_bytes=4 * 1024)
+        limits = replace(LIMITS, log_drain_bytes=4 * 1024)
         monkeypatch.setattr(logpipe, "LIMITS", limits)
         writer = bench.pipe.writer(US)
         os.write(writer, b"x" * 1024)
-        bench.text = b""
+        take = bench.sink.take
 
-        def write(data: bytes) -> None:
-            bench.text += data
+        def take_and_write(pipe: int) -> int:
+            taken = take(pipe)
             os.write(writer, b"x" * 1024)
+            return taken
 
-        bench.pipe._write = write
+        monkeypatch.setattr(bench.sink, "take", take_and_write)
         bench.pipe.drain()
         assert len(bench.text) == limits.log_drain_bytes
-        bench.pipe._write = bench.write
+        monkeypatch.undo()
+        os.close(writer)
+
+    @pytest.mark.needs_linux
+    def test_a_pipe_that_was_full_gets_more_room(self, bench: Bench) -> None:
+        writer = bench.pipe.writer(US)
+        os.set_blocking(writer, False)
+        usual = fill(writer)
+        bench.pipe.drain()
+        assert usual < fill(writer) <= LIMITS.log_pipe_bytes
+        bench.pipe.drain()
         os.close(writer)
 
 
@@ -259,7 +284,8 @@ class TestKeeping:
 
     def test_the_old_log_of_a_process_does_not_take_the_new_one_with_it(self, bench: Bench) -> None:
         old = bench.pipe
-        old._write = bench.write_old
+        old_sink = bench.sink
+        bench.sink = Taken()
         old_writer = old.writer(US)
         bench.pipe = bench.make()
         assert len(bench.store.kept) == (1 if bench.reopens else 2), (
@@ -272,7 +298,7 @@ class TestKeeping:
         bench.next_daemon()
         say(writer, b"first words")
         bench.readers.read()
-        assert (bench.old_text, bench.text) == (b"last words", b"first words")
+        assert (old_sink.text, bench.text) == (b"last words", b"first words")
 
     def test_a_log_that_is_closed_before_the_new_one_has_a_pipe(self, bench: Bench) -> None:
         old = bench.pipe

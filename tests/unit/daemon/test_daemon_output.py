@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
+from fakes.logdirectory import FakeLogDirectory
 from fakes.logged import log_lines
 from fakes.readers import FakeReaders
 from fakes.store import FakeStore
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
-from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import DISCARD
-from supervisortw.daemon.logpipe import LogPipe, LogPipes, Write
-from supervisortw.daemon.output import LogFile, PassedOn, ProgramLog, output_for
+from supervisortw.core.model import DISCARD, Keeping
+from supervisortw.daemon.logdirectory import LogDirectory
+from supervisortw.daemon.logfile import LogFile
+from supervisortw.daemon.logpipe import LogPipe, LogPipes, Sink
+from supervisortw.daemon.output import PassedOn, ProgramLog, output_for
 from supervisortw.daemon.store import NoStore
 from supervisortw.errors import LocalError, Refused, SpawnError
 from supervisortw.interfaces import DescriptorStore
 
-FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT
 US = os.geteuid()
+KEEPING = Keeping()
 
 
 def new_pipes(
     readers: FakeReaders | None = None, store: DescriptorStore | None = None
-) -> Callable[[Write], LogPipe]:
+) -> Callable[[Sink], LogPipe]:
     """Return what makes the pipe of a log."""
     return partial(LogPipes(readers or FakeReaders(), store or NoStore()).pipe, "web")
 
@@ -46,25 +46,23 @@ def is_open(descriptor: int) -> bool:
 
 
 class Log:
-    """A LogFile in a directory of the test, and the programs that write to it."""
+    """A log in a directory of the test, and the programs that write to it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.readers = FakeReaders()
-        self.opened: list[int] = []
-        self.not_opened = ""
-        self.flags = FLAGS
+        self.directory = FakeLogDirectory(path.parent)
         self.store = FakeStore()
+        self.clock = Clock()
         self.file = self.make()
 
-    def make(self) -> ProgramLog:
-        return ProgramLog(str(self.path), self.open, new_pipes(self.readers, self.store))
+    @property
+    def opened(self) -> list[int]:
+        return self.directory.opened
 
-    def open(self, path: Path | None = None) -> int:
-        if self.not_opened:
-            raise LocalError(self.not_opened)
-        self.opened.append(os.open(path or self.path, self.flags))
-        return self.opened[-1]
+    def make(self) -> ProgramLog:
+        file = LogFile(str(self.path), self.directory.visit, KEEPING, self.clock)
+        return ProgramLog(file, new_pipes(self.readers, self.store))
 
     def write(self, data: bytes) -> None:
         """Let a process write, and end."""
@@ -137,26 +135,22 @@ class TestWriting:
         log.file.close()
         assert log.text == b"last words\n"
 
-    def test_a_short_write_is_gone_on_with(self, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-        log.file.open()
-        write = os.write
-        monkeypatch.setattr(os, "write", lambda number, data: write(number, bytes(data)[:3]))
-        log.file.write(b"0123456789")
-        assert log.text == b"0123456789"
-
     def test_no_file_means_no_process(self, log: Log) -> None:
-        log.not_opened = "/var/log/web.log: no permission"
+        log.directory.not_opened = "/var/log/web.log: no permission"
         with pytest.raises(SpawnError, match="log not writable: /var/log/web") as caught:
             log.file.writer(US)
         assert caught.value.permanent
         assert log.readers.readers == []
 
     def test_no_descriptor_for_the_file_is_a_shortage_that_passes(self) -> None:
-        def open_file() -> int:
+        @contextmanager
+        def visit() -> Iterator[LogDirectory]:
             raise LocalError("cannot reach directory /") from OSError(errno.EMFILE, "too many")
+            yield
 
+        file = LogFile("/log", visit, KEEPING, Clock())
         with pytest.raises(SpawnError, match="log not writable: cannot reach") as caught:
-            ProgramLog("/log", open_file, new_pipes()).writer(US)
+            ProgramLog(file, new_pipes()).writer(US)
         assert not caught.value.permanent
 
     def test_no_pipe_is_a_shortage_that_passes(
@@ -169,48 +163,6 @@ class TestWriting:
         with pytest.raises(SpawnError, match="Too many open files") as caught:
             log.file.writer(US)
         assert not caught.value.permanent
-
-
-class TestTrouble:
-    """Whatever happens to the file, the program goes on."""
-
-    @pytest.mark.needs_linux
-    def test_a_full_disk_costs_output_and_says_so_once(self, log: Log, tmp_path: Path) -> None:
-        log.path = Path("/dev/full")
-        log.flags = os.O_RDWR
-        with log_lines(LogLevel.warn) as lines:
-            for _ in range(3):
-                log.write(b"0123456789")
-        assert lines == [f"output is lost: {tmp_path}/web.log: No space left on device"]
-        log.path = tmp_path / "web.log"
-        log.flags = FLAGS
-        log.file.reopen()
-        with log_lines(LogLevel.warn) as lines:
-            log.write(b"back\n")
-            log.write(b"again\n")
-        assert lines == [f"writing to {tmp_path}/web.log again; 30 bytes were lost"]
-        assert log.text == b"back\nagain\n"
-
-    def test_any_other_failure_is_told_as_it_is(self, log: Log) -> None:
-        log.path.touch()
-        log.flags = os.O_RDONLY
-        with log_lines(LogLevel.warn) as lines:
-            log.write(b"lost\n")
-        assert lines == [f"output is lost: {log.path}: Bad file descriptor"]
-
-    def test_a_second_loss_is_told_again(self, log: Log) -> None:
-        log.write(b"fine\n")
-        good = log.file._file
-        with log_lines(LogLevel.warn) as lines:
-            for _ in range(2):
-                log.file._file = -1
-                log.file.write(b"lost")
-                log.file._file = good
-                log.file.write(b"fine\n")
-        assert [line.partition(":")[0] for line in lines] == [
-            "output is lost",
-            f"writing to {log.path} again; 4 bytes were lost",
-        ] * 2
 
 
 @pytest.mark.needs_linux
@@ -236,37 +188,11 @@ class TestLeftBehind:
         written.write(b"after\n")
         assert written.text == b"meanwhile\nafter\n"
 
-    def test_it_is_lost_if_the_file_cannot_be_opened_which_is_tried_once(
-        self, written: Log, tmp_path: Path
-    ) -> None:
-        tried: list[Path | None] = []
-        written.not_opened = "no permission"
-
-        def count() -> int:
-            tried.append(None)
-            return written.open()
-
-        written.file._open_file = count
+    def test_it_is_lost_if_the_file_cannot_be_opened(self, written: Log, tmp_path: Path) -> None:
+        written.directory.not_opened = "no permission"
         with log_lines(LogLevel.warn) as lines:
             written.readers.read()
-            [pipe] = written.readers.readers
-            for _ in range(2):
-                written.store.next_daemon()
-                number = written.store.take("output/web")
-                assert number is not None
-                writer = os.open(f"/proc/self/fd/{number}", os.O_WRONLY)
-                os.write(writer, b"more\n")
-                os.close(writer)
-                os.close(number)
-                pipe.doRead()
         assert lines == [f"output is lost: {tmp_path}/web.log: no permission"]
-        assert len(tried) == 1
-        written.not_opened = ""
-        written.file.reopen()
-        with log_lines(LogLevel.warn) as lines:
-            written.write(b"after\n")
-        assert lines == [f"writing to {tmp_path}/web.log again; 20 bytes were lost"]
-        assert written.text == b"after\n"
 
 
 @contextmanager
@@ -279,217 +205,11 @@ def open_pipe() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
-def tail(log: Log, lines: int) -> bytes:
-    piece = log.file.tail(lines)
-    assert piece.offset + len(piece.data) == piece.size == len(log.text)
-    return piece.data
+def refuse() -> LogFile:
+    raise AssertionError("it is no regular file")
 
 
-class TestTail:
-    def test_of_an_empty_file(self, log: Log) -> None:
-        log.file.open()
-        assert tail(log, 5) == b""
-
-    def test_of_a_file_that_was_not_there(self, log: Log) -> None:
-        piece = log.file.tail(5)
-        assert (piece.offset, piece.size, piece.data) == (0, 0, b"")
-
-    @pytest.mark.parametrize(
-        ("text", "lines", "found"),
-        [
-            (b"one\ntwo\nthree\n", 2, b"two\nthree\n"),
-            (b"one\ntwo\nthree", 2, b"two\nthree"),
-            (b"one\ntwo\n", 2, b"one\ntwo\n"),
-            (b"one\ntwo\n", 99, b"one\ntwo\n"),
-            (b"one\ntwo\n", 0, b""),
-            (b"\n\n\n", 2, b"\n\n"),
-            (b"one\n\n", 1, b"\n"),
-            (b"no newline", 1, b"no newline"),
-            (b"a\rb\x0bc\n\xff\xfe\n", 1, b"\xff\xfe\n"),
-        ],
-    )
-    def test_of_a_small_file(self, log: Log, text: bytes, lines: int, found: bytes) -> None:
-        log.path.write_bytes(text)
-        assert tail(log, lines) == found
-
-    def test_a_huge_line_is_cut_at_its_beginning(self, log: Log) -> None:
-        log.path.write_bytes(b"before\n" + b"x" * 100_000 + b"end")
-        found = tail(log, 1)
-        assert len(found) == LIMITS.piece_bytes
-        assert found.endswith(b"xend")
-
-    def test_more_than_fits_is_cut_at_its_beginning(self, log: Log) -> None:
-        log.path.write_bytes(b"0123456789\n" * 20_000)
-        assert len(tail(log, 20_000)) == LIMITS.piece_bytes
-
-    def test_of_a_file_that_is_longer_than_what_is_looked_at(self, log: Log) -> None:
-        with log.path.open("wb") as file:
-            file.truncate(LIMITS.tail_scan_bytes * 3)
-            file.seek(0, os.SEEK_END)
-            file.write(b"\none\ntwo\n")
-        assert tail(log, 2) == b"one\ntwo\n"
-
-    def test_a_file_that_cannot_be_opened_is_a_refusal(self, log: Log) -> None:
-        log.not_opened = "/var/log/web.log: no permission"
-        for look in (lambda: log.file.tail(1), lambda: log.file.read(0, 1), log.file.clear):
-            with pytest.raises(Refused, match="no permission"):
-                look()
-        with pytest.raises(Refused, match="no permission"):
-            log.file.watch(lambda: None)
-
-    def test_a_file_that_cannot_be_read_is_a_refusal(self, log: Log) -> None:
-        log.flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        log.write(b"one\n")
-        with pytest.raises(Refused, match=r"cannot read .*web\.log: Bad file descriptor"):
-            log.file.tail(1)
-
-
-@settings(max_examples=60)
-@given(st.text("ab\n", max_size=40), st.integers(0, 12))
-def test_tail_gives_the_last_lines_of_anything(text: str, lines: int) -> None:
-    expected = "".join(text.splitlines(keepends=True)[-lines:]) if lines else ""
-    with tempfile.TemporaryFile() as file:
-        file.write(text.encode())
-        file.flush()
-        log = LogFile("log", lambda: os.dup(file.fileno()))
-        assert log.tail(lines).data == expected.encode()
-        log.close()
-
-
-class TestRead:
-    def test_pieces_put_together_are_the_whole(self, log: Log) -> None:
-        whole = bytes(range(256)) * 1000
-        log.path.write_bytes(whole)
-        found = b""
-        while piece := log.file.read(len(found), LIMITS.piece_bytes).data:
-            found += piece
-        assert found == whole
-
-    @pytest.mark.parametrize("offset", [4, 5, 10**6, 2**63 - 1])
-    def test_beyond_the_end_there_is_nothing(self, log: Log, offset: int) -> None:
-        log.path.write_bytes(b"one\n")
-        piece = log.file.read(offset, 100)
-        assert (piece.offset, piece.size, piece.data) == (offset, 4, b"")
-
-    def test_no_length_is_nothing(self, log: Log) -> None:
-        log.path.write_bytes(b"one\n")
-        assert log.file.read(0, 0).data == b""
-
-
-class TestWatching:
-    def test_each_change_is_told(self, log: Log) -> None:
-        told: list[str] = []
-        log.file.watch(lambda: told.append("changed"))
-        log.write(b"one\n")
-        assert told == ["changed"]
-        log.file.clear()
-        assert told == ["changed"] * 2
-        log.file.reopen()
-        assert told == ["changed"] * 3
-        log.file.move(str(log.path), log.open)
-        assert told == ["changed"] * 4
-
-    def test_who_has_stopped_is_told_nothing(self, log: Log) -> None:
-        told: list[int] = []
-        cancels: list[Callable[[], None]] = []
-
-        def once() -> None:
-            told.append(1)
-            cancels[0]()
-
-        cancels.append(log.file.watch(once))
-        log.file.watch(lambda: told.append(2))
-        log.write(b"one\n")
-        log.write(b"two\n")
-        assert told == [1, 2, 2]
-
-
-class TestClearAndReopen:
-    def test_clear_empties_the_open_file_and_writing_goes_on_at_its_beginning(
-        self, log: Log
-    ) -> None:
-        log.write(b"one\n")
-        log.file.clear()
-        assert log.text == b""
-        log.write(b"two\n")
-        assert log.text == b"two\n"
-
-    def test_clear_touches_no_other_file_of_that_name(self, log: Log) -> None:
-        log.write(b"one\n")
-        log.path.rename(f"{log.path}.1")
-        log.path.write_bytes(b"somebody else's")
-        log.file.clear()
-        assert log.text == b"somebody else's"
-
-    def test_a_file_that_cannot_be_emptied_is_a_refusal(self, log: Log) -> None:
-        log.path.write_bytes(b"one\n")
-        log.flags = os.O_RDONLY
-        with pytest.raises(Refused, match=r"cannot empty .*web\.log: Invalid argument"):
-            log.file.clear()
-
-    def test_after_reopen_it_goes_on_in_a_file_of_the_old_name(self, log: Log) -> None:
-        log.write(b"one\n")
-        log.path.rename(f"{log.path}.1")
-        log.write(b"two\n")
-        log.file.reopen()
-        log.write(b"three\n")
-        assert Path(f"{log.path}.1").read_bytes() == b"one\ntwo\n"
-        assert log.text == b"three\n"
-        assert not is_open(log.opened[0])
-
-    def test_a_pipe_of_before_writes_to_the_new_file(self, log: Log) -> None:
-        writer = log.file.writer(US)
-        log.path.rename(f"{log.path}.1")
-        log.file.reopen()
-        os.write(writer, b"late\n")
-        os.close(writer)
-        log.readers.read()
-        assert log.text == b"late\n"
-
-    def test_what_was_never_opened_is_not_reopened(self, log: Log) -> None:
-        log.file.reopen()
-        assert log.opened == []
-
-    def test_a_reopen_that_fails_keeps_the_old_file(self, log: Log) -> None:
-        log.write(b"one\n")
-        log.not_opened = "no permission"
-        with pytest.raises(LocalError):
-            log.file.reopen()
-        log.write(b"two\n")
-        assert log.text == b"one\ntwo\n"
-
-    def test_move_goes_on_in_another_file(self, log: Log, tmp_path: Path) -> None:
-        log.write(b"one\n")
-        other = tmp_path / "other.log"
-        log.file.move(str(other), lambda: log.open(other))
-        log.write(b"two\n")
-        assert (log.text, other.read_bytes()) == (b"one\n", b"two\n")
-        assert log.file.path == str(other)
-        other.rename(tmp_path / "other.log.1")
-        log.file.reopen()
-        assert other.exists()
-
-    def test_a_move_that_fails_changes_nothing(self, log: Log) -> None:
-        log.write(b"one\n")
-        log.not_opened = "no permission"
-        with pytest.raises(LocalError):
-            log.file.move("/other", log.open)
-        log.write(b"two\n")
-        assert log.text == b"one\ntwo\n"
-        assert log.file.path == str(log.path)
-
-    def test_it_can_be_closed_twice(self, log: Log) -> None:
-        writer = log.file.writer(US)
-        log.file.close()
-        log.file.close()
-        os.close(writer)
-
-
-def refuse(path: str) -> int:
-    raise AssertionError(f"{path} is no regular file")
-
-
-def output(logfile: str | None) -> PassedOn:
+def output(logfile: str) -> PassedOn:
     found = output_for(logfile, refuse, new_pipes())
     assert isinstance(found, PassedOn)
     return found
@@ -572,16 +292,11 @@ class TestPassedOn:
         os.close(passed_on.writer(US))
 
 
-def test_everything_else_is_a_regular_file(tmp_path: Path) -> None:
-    path = str(tmp_path / "web.log")
-    asked: list[str] = []
+def test_everything_else_is_a_regular_file(log: Log) -> None:
+    def make() -> LogFile:
+        return LogFile(str(log.path), log.directory.visit, KEEPING, log.clock)
 
-    def open_file(path: str) -> int:
-        asked.append(path)
-        return os.open(path, FLAGS)
-
-    found = output_for(path, open_file, new_pipes())
+    found = output_for(str(log.path), make, new_pipes())
     assert isinstance(found, ProgramLog)
     assert found.read(0, 1).size == 0
-    assert asked == [path]
     found.close()
