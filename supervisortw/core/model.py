@@ -16,8 +16,8 @@ NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}\Z")
 RESERVED_NAMES = frozenset({"all", "up", "down"})
 DAEMON_STREAMS = ("/dev/stdout", "/dev/stderr")
 DISCARD = "none"  # where output is thrown away
-LOGFILE_SIZE = 50 * 1024 * 1024
-LOGFILE_BACKUPS = 10
+LOGFILE_SIZE = 1000000
+LOGFILE_BACKUPS = 100
 
 
 class AutoRestart(enum.Enum):

@@ -145,12 +145,14 @@ class Printers:
         source = Path(functional_output_child.__file__).read_text(encoding="utf-8")
         script = self._daemon.script("child.py", source)
         self._daemon.directory("counts")
-        lines = [f"logfile-backups {BACKUPS}", "auto-restart no"]
+        lines = []
         for one in self.all:
             lines += [
                 f"<program {one.name}>",
                 f"command {sys.executable} -I -S {script} {one.name} {one.counts} {one.pace}",
                 f"logfile-size {SIZES[one.pace]}",
+                f"logfile-backups {BACKUPS}",
+                "auto-restart no",
                 "</program>",
             ]
         self._daemon.write("\n".join(lines))
