@@ -63,18 +63,33 @@ class Book:
             for piece in pieces
             if piece.generation and not piece.data.endswith(b"\n")
         ]
-        ordered = sorted(pieces, key=self._first_number_in)
+        ordered = sorted(filter(self._has_a_number, pieces), key=self._first_number_in)
+        for piece in pieces:
+            if not self._has_a_number(piece):
+                ordered.insert(self._place_of(piece.data, ordered), piece)
         numbered = [piece.generation for piece in ordered if piece.generation]
         if numbered != sorted(numbered, reverse=True):
             found.append(f"older files are not in order: {[piece.name for piece in ordered]}")
         return ordered, found
 
+    def _has_a_number(self, piece: Piece) -> bool:
+        return self._first_number_in(piece) > 0
+
     def _first_number_in(self, piece: Piece) -> int:
-        """Return the number of the first whole line, or else of the beginning of one."""
+        """Return the number of the first whole line, or of the beginning of one, or nothing."""
         head = re.escape(f"{self.name} {self.pid} ".encode())
         found = re.search(rb"^%s(\d+) \.*\n" % head, piece.data, re.MULTILINE)
         found = found or re.search(rb"^%s(\d+) \.*\Z" % head, piece.data, re.MULTILINE)
         return int(found[1]) if found else 0
+
+    def _place_of(self, part: bytes, ordered: Sequence[Piece]) -> int:
+        """Return before which file a part of a line belongs: where it makes a line whole."""
+        for index in range(len(ordered) + 1):
+            before = ordered[index - 1].data.rpartition(b"\n")[2] if index else b""
+            after = ordered[index].data if index < len(ordered) else b""
+            if self._number_of(before + part + b"".join(after.partition(b"\n")[:2])) is not None:
+                return index
+        return 0
 
     # The lines.
 

@@ -3,7 +3,7 @@
     child.py NAME COUNTS slowly|quickly
 
 It lives on SIGUSR1. Slowly: 500 lines a second, each with a call of its own; a SIGUSR1 makes it pause,
-the next one go on. Quickly: at each SIGUSR1 some 8 MB of lines as fast as it can, in pieces that begin
+the next one go on. Quickly: at each SIGUSR1 some 4 MB of lines as fast as it can, in pieces that begin
 and end anywhere. COUNTS is a file of three numbers: up to which line it has begun to print, up to which
 it is done, and how many signals it has obeyed, the start being the first.
 
@@ -20,7 +20,7 @@ import struct
 import sys
 from bisect import bisect_left, bisect_right
 
-BURST_BYTES = 8_000_000
+BURST_BYTES = 4_000_000
 PAUSE_SECONDS = 0.002
 MOST_DOTS = 150
 PIECES = (20, 300, 4096, 65_536, 300_000)

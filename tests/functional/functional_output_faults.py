@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from functional_output_printers import Printer, Printers
@@ -48,8 +48,8 @@ class Faults:
         self._began = time.monotonic()
         acts = [self._guards_fault(), *self._chance.choices(self._log_faults(), k=3)]
         self._chance.shuffle(acts)
-        self._printers.burst()
         for act in acts:
+            self._printers.burst()
             self._pause(0.06)
             self._do(act)
 
@@ -80,6 +80,8 @@ class Faults:
         daemon = self._daemon.guards().daemon
         if daemon:
             self.deaths += 1
+            self._printers.burst()
+            self._pause(0.04)
             os.kill(daemon, signal.SIGKILL)
             wait_until_gone(daemon)
 
@@ -112,7 +114,10 @@ class Faults:
 
     # To the logs.
 
-    def _one(self, printers: list[Printer]) -> Printer:
+    def _any(self) -> Printer:
+        return self._one(self._chance.choice([self._printers.slow, self._printers.quick]))
+
+    def _one(self, printers: Sequence[Printer]) -> Printer:
         one = self._chance.choice(printers)
         self._note(f"... {one.name}, lines {one.done} to {one.begun}")
         self._number += 1
@@ -120,19 +125,19 @@ class Faults:
 
     def _rename(self) -> None:
         """Put a log aside, as logrotate does."""
-        one = self._one([*self._printers.all])
+        one = self._any()
         with contextlib.suppress(FileNotFoundError):  # the daemon is just doing so
             os.rename(one.log, f"{one.log}.moved{self._number}")
 
     def _rename_and_create(self) -> None:
         """Do so, and make a new file at once."""
-        one = self._one([*self._printers.all])
+        one = self._any()
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             os.rename(one.log, f"{one.log}.moved{self._number}")
             one.log.touch(0o640, exist_ok=False)
 
     def _clear(self) -> None:
-        one = self._one([*self._printers.all])
+        one = self._any()
         self._clears.append((one, self._clients.submit(self._shell.attempt, ["clear", one.name])))
 
     def _copy_and_truncate(self) -> None:
@@ -141,7 +146,7 @@ class Faults:
         Only of one that prints slowly: who truncates a file while the kernel moves pages to it, gets
         a hole.
         """
-        one = self._one([*self._printers.slow])
+        one = self._one(self._printers.slow)
         with contextlib.suppress(FileNotFoundError), open(one.log, "r+b") as file:
             copy = file.read()
             one.log.with_name(f"{one.log.name}.copied{self._number}").write_bytes(copy)

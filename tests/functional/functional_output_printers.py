@@ -20,7 +20,7 @@ from functional_processes import PATIENCE, wait_until
 
 SLOW, QUICK = 20, 5
 # What they print in a round makes a few files of each.
-SIZES = {"slowly": "64KB", "quickly": "1MB"}
+SIZES = {"slowly": "64KB", "quickly": "256KB"}
 BACKUPS = 100  # more than there are in any round
 
 
@@ -164,20 +164,23 @@ class Printers:
 
     def started(self) -> None:
         """Wait until they print."""
-        for name, row in self._daemon.status().programs.items():
-            (one,) = [each for each in self.all if each.name == name]
-            one.started(row.pid)
         self._wait_until_obeyed(self.all)
+        rows = self._daemon.status().programs
+        for one in self.all:
+            assert rows[one.name].pid, rows[one.name]
+            one.started(rows[one.name].pid)
 
     def burst(self) -> None:
-        """Let the quick ones print."""
+        """Let those of the quick ones print that are done with what they were told."""
         for one in self.quick:
-            one.tell()
+            if one.has_obeyed:
+                one.tell()
 
     def go_on(self) -> None:
         """Let the slow ones print again."""
         for one in self.slow:
             one.tell()
+        self._wait_until_obeyed(self.slow)
 
     def pause(self) -> None:
         """Wait until nobody prints any more, and all of it has been taken out of the pipes."""

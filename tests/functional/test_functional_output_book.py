@@ -35,6 +35,16 @@ def test_all_is_there_over_its_files(book: Book) -> None:
     assert book.complaints(pieces, 100) == []
 
 
+@pytest.mark.parametrize("size", [1, 6, 11])
+def test_a_part_of_a_line_was_moved(book: Book, size: int) -> None:
+    pieces = [
+        Piece("web.log", line(NAME, PID, 51)[size:] + _lines(52, 100)),
+        Piece("web.log.1", _lines(1, 50), 1),
+        Piece("web.log.moved", line(NAME, PID, 51)[:size]),
+    ]
+    assert book.complaints(pieces, 100) == []
+
+
 def test_all_is_there_after_what_was_looked_at(book: Book) -> None:
     book.close(70)
     assert book.complaints([Piece("web.log", _lines(71, 100))], 100) == []

@@ -1,7 +1,7 @@
 """25 programs print; the daemon is killed and their logs are rotated, moved and emptied meanwhile.
 
 No line may be lost, come again, or be torn, but those that somebody has emptied a log of.
-SUPERVISORTW_OUTPUT_ROUNDS says how often (8 times), SUPERVISORTW_OUTPUT_SEED what comes when.
+SUPERVISORTW_OUTPUT_ROUNDS says how often (6 times), SUPERVISORTW_OUTPUT_SEED what comes when.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from functional_survivor import Survivor
 
 pytestmark = pytest.mark.needs_linux
 
-ROUNDS = int(os.environ.get("SUPERVISORTW_OUTPUT_ROUNDS", "8"))
+ROUNDS = int(os.environ.get("SUPERVISORTW_OUTPUT_ROUNDS", "6"))
 SEED = os.environ.get("SUPERVISORTW_OUTPUT_SEED", "1")
 
 
