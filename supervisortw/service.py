@@ -26,6 +26,8 @@ from supervisortw.daemon import proc
 from supervisortw.daemon.adopted import AdoptedProcesses
 from supervisortw.daemon.adoption import Adoption, Traces
 from supervisortw.daemon.cgroups import Cgroups
+from supervisortw.daemon.compression import Compressor
+from supervisortw.daemon.daily import Daily
 from supervisortw.daemon.departures import Departures
 from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.exits import PidfdWatcher, exit_watcher
@@ -50,6 +52,7 @@ from supervisortw.daemon.stdin import StdinPipes
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.daemon.surroundings import Surroundings
 from supervisortw.daemon.threads import in_thread
+from supervisortw.daemon.upkeep import DailyUpkeep
 from supervisortw.errors import LocalError, Refused
 from supervisortw.inforce import InForce
 from supervisortw.interfaces import DescriptorStore
@@ -100,6 +103,8 @@ class DaemonService(Service):
         self._notices = NotifySockets(self._notify_directory, reactor, store)
         self._program_logs = ProgramLogs(reactor)
         self._log_pipes = LogPipes(reactor, store)
+        self._compressor = Compressor(self._in_thread)
+        self._upkeep = DailyUpkeep(Daily(reactor), self._compressor)
         watcher = exit_watcher(reactor)
         pidfds = watcher if isinstance(watcher, PidfdWatcher) else None
         departures = Departures(reactor, pidfds)
@@ -273,6 +278,7 @@ class DaemonService(Service):
     async def _stop(self) -> None:
         await self.supervisor.shutdown()
         self.sockets.close()
+        self._compressor.stop()
         self._notices.close_all()
         await self.listeners.close()
         self._factory.close_sessions()
@@ -330,7 +336,7 @@ class DaemonService(Service):
 
     def _log_file(self, process: Process, name: str, path: str) -> LogFile:
         open_directory = partial(self._program_logs.directory, process, path)
-        file = LogFile(path, open_directory, process.keeping, self._reactor)
+        file = LogFile(path, open_directory, process.keeping, self._reactor, self._upkeep)
         file.go_on(self._heritage.left.logs.get(name), partial(self._journal.log, name))
         return file
 
@@ -381,7 +387,7 @@ class DaemonService(Service):
             make_directories(new)
             if self._logbook is not None:
                 self._logbook.set_level(new.loglevel)
-                self._logbook.target.keeping = new.keeping
+                self._logbook.target.keep(new.keeping)
                 if old.logfile != new.logfile:
                     self._logbook.target.move(new.logfile, daemon_log_directory(new.logfile))
         except LocalError as error:

@@ -63,6 +63,7 @@ async def _show_log(desk: Desk, name: str | None, lines: int, *, follow: bool) -
         piece = await session.tail(name, lines)
         shown = Follow(desk, session, name)
         shown.received(piece)
+        await shown.catch_up(piece.size)
         if follow:
             await shown.go_on()
         return shown
@@ -112,6 +113,14 @@ class Follow:
         except BrokenPipeError as error:  # whoever reads our output has seen enough
             if not self.ended.called:
                 self.ended.errback(error)
+
+    async def catch_up(self, size: int) -> None:
+        """Show what is there up to position ``size``."""
+        while self._end < size and not self.ended.called:
+            piece = await self._session.read_log(self._name, self._end, LIMITS.piece_bytes)
+            if not piece.data:
+                return
+            self.received(piece)
 
     def _remark(self, text: str) -> None:
         self.writer.flush()

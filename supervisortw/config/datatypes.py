@@ -54,6 +54,11 @@ _LEVELS = {
     "all": "debug",
     "notset": "debug",
 }
+_SIZE = re.compile(r"([0-9]{1,12})\s*([kmg]b?|b?)\Z", re.IGNORECASE)
+_TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])\Z")
+_UNITS = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMG", 1):
+    _UNITS[_letter] = _UNITS[f"{_letter}B"] = 1024**_power
 _LEVEL_NUMBERS = ((15, "debug"), (20, "info"), (30, "warn"), (40, "error"), (50, "critical"))
 
 
@@ -108,6 +113,19 @@ def processes(text: str) -> int:
     return _between(0, most, text)
 
 
+def time_of_day(text: str) -> int:
+    """A time such as 23:30, as minutes since midnight."""
+    found = _TIME_OF_DAY.match(text.strip())
+    if found is None:
+        raise ValueError("expected a time from 00:00 to 23:59, such as 03:30")
+    return int(found[1]) * 60 + int(found[2])
+
+
+def backups(text: str) -> int:
+    """A number of older files of a log."""
+    return _between(0, 999, text)
+
+
 def nice(text: str) -> int:
     """Return a niceness: the higher, the more a process stands back for others."""
     return _between(-20, 19, text)
@@ -136,6 +154,14 @@ def some_seconds(text: str) -> float:
     if not _SECONDS.match(text) or float(text) == 0:
         raise ValueError("expected a number of seconds, more than 0, such as 10 or 2.5")
     return float(text)
+
+
+def size(text: str) -> int:
+    """A number of bytes, with KB, MB or GB (1024 each) behind it or not."""
+    found = _SIZE.match(text.strip())
+    if found is None:
+        raise ValueError("expected a number of bytes, such as 50MB, 64KB or 0")
+    return int(found[1]) * _UNITS[found[2].upper()]
 
 
 def fraction(text: str) -> float:

@@ -82,6 +82,10 @@ def program(
         pass_environment=tuple(dict.fromkeys(name for names in passed for name in names)),
         logfile=_log(section, "logfile", directories) or _default_log(section, own),
         stderr_logfile=_log(section, "stderr_logfile", directories),
+        logfile_size=section.get("logfile_size"),
+        logfile_backups=section.get("logfile_backups"),
+        logfile_compress=section.get("logfile_compress"),
+        logfile_rotate_at=section.get("logfile_rotate_at"),
     )
 
 

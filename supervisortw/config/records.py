@@ -43,6 +43,8 @@ def settings(
         sockets=tuple(sockets),
         state_directory=state,
         logfile=path("logfile") or os.path.join(state, "supervisord.log"),
+        logfile_size=values.get("logfile_size"),
+        logfile_backups=values.get("logfile_backups"),
         pidfile=path("pidfile")
         or _in_runtime_directory(places.PID_NAME, values, directories, problems),
         socket_mode=values.get(mode),

@@ -60,6 +60,9 @@ class Limits:
         1024 * 1024
     )  # at the end of a process: a pipe that it enlarged holds that
     log_line_bytes: int = 64 * 1024  # of a line that is never cut, whatever the size of its file
+    compressed_at_once_bytes: int = 256 * 1024  # of an older log, in a thread
+    daily_seconds: float = 3600.0  # until it is noticed that somebody has set the clock
+    log_notes: int = 10  # of logs in trouble, in one answer; the others are counted
     log_retry_seconds: float = 1.0  # after trouble with a file, in which what is printed is lost
     tail_scan_bytes: int = 1024 * 1024
     tail_lines: int = 15

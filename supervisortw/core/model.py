@@ -101,11 +101,14 @@ class Limit:
 class Keeping:
     """How much of a log is kept: a file of about ``size`` bytes, and ``backups`` older ones.
 
-    Size 0 means that the file may grow without end.
+    Size 0 means that the file may grow without end. ``compress`` makes older files smaller, and
+    ``rotate_at`` is when a new file is begun each day, in minutes since midnight, local time.
     """
 
     size: int = LOGFILE_SIZE
     backups: int = LOGFILE_BACKUPS
+    compress: bool = False
+    rotate_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,11 +189,18 @@ class Program:
     stderr_logfile: str | None = None
     logfile_size: int = LOGFILE_SIZE
     logfile_backups: int = LOGFILE_BACKUPS
+    logfile_compress: bool = False
+    logfile_rotate_at: int | None = None
 
     @property
     def keeping(self) -> Keeping:
         """How much of its logs is kept."""
-        return Keeping(size=self.logfile_size, backups=self.logfile_backups)
+        return Keeping(
+            size=self.logfile_size,
+            backups=self.logfile_backups,
+            compress=self.logfile_compress,
+            rotate_at=self.logfile_rotate_at,
+        )
 
     def __post_init__(self) -> None:
         if not self.group:

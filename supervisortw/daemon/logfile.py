@@ -22,10 +22,12 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Keeping
 from supervisortw.core.status import LogPiece
 from supervisortw.daemon import rotation
+from supervisortw.daemon.compression import OlderFiles
 from supervisortw.daemon.generations import Generation, begin_after, read_older, size_of_older
 from supervisortw.daemon.logdirectory import LogDirectory, OpenDirectory
 from supervisortw.daemon.loss import Loss
 from supervisortw.daemon.tailing import beginning_of_lines
+from supervisortw.daemon.upkeep import NoUpkeep, Upkeep
 from supervisortw.errors import LocalError, Refused
 from supervisortw.interfaces import Cancel, Clock
 
@@ -48,7 +50,12 @@ class LogFile:
     """
 
     def __init__(
-        self, path: str, open_directory: OpenDirectory, keeping: Keeping, clock: Clock
+        self,
+        path: str,
+        open_directory: OpenDirectory,
+        keeping: Keeping,
+        clock: Clock,
+        upkeep: Upkeep | None = None,
     ) -> None:
         self.path = path
         self.keeping = keeping
@@ -70,6 +77,8 @@ class LogFile:
         self._epoch = ""
         self._anchor: Anchor | None = None  # of the present file, or the last one that was noted
         self._note: Note = lambda anchor: None
+        self._upkeep = upkeep or NoUpkeep()
+        self._upkeep.begin(self)
 
     def go_on(self, anchor: Anchor | None, note: Note) -> None:
         """Count positions on from those of the daemon before, and have them noted from now on."""
@@ -113,8 +122,18 @@ class LogFile:
         else:
             os.close(file)
 
+    def keep(self, keeping: Keeping) -> None:
+        """Keep as much as this from now on."""
+        self.keeping = keeping
+        self._upkeep.begin(self)
+
+    def older_files(self) -> OlderFiles:
+        """Return where the older files are."""
+        return OlderFiles(self._open_directory, self._name)
+
     def close(self) -> None:
         """Close the file."""
+        self._upkeep.end(self)
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -344,6 +363,7 @@ class LogFile:
         self._size = cut
         self._not_rotated = ""
         self._use(rotated.file)
+        self._upkeep.rotated(self)
 
     def note(self) -> str:
         """Return what was lost, and why, as the end of a sentence; nothing if all is well."""

@@ -96,7 +96,7 @@ class ProgramLog:
 
     def keep(self, keeping: Keeping) -> None:
         """Keep the file small in another way from now on."""
-        self.file.keeping = keeping
+        self.file.keep(keeping)
 
     def tail(self, lines: int) -> LogPiece:
         """Return the last lines."""

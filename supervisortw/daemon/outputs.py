@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from twisted.logger import Logger
 
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Process
 from supervisortw.core.selection import unknown_name
 from supervisortw.daemon.output import Log, Output
@@ -97,11 +98,12 @@ class Outputs:
 
     def notes(self) -> list[str]:
         """Return what an operator should know about logs: what of them was lost, and why."""
-        return [
-            f"{name}: {note}"
-            for name, output in [("supervisord", self._daemon_log), *self._outputs.items()]
-            if (note := output.note())
-        ]
+        all_logs = [("supervisord", self._daemon_log), *self._outputs.items()]
+        notes = [f"{name}: {note}" for name, output in all_logs if (note := output.note())]
+        others = len(notes) - LIMITS.log_notes
+        if others > 0:
+            notes[LIMITS.log_notes :] = [f"the output of {others} other logs is lost as well"]
+        return notes
 
     def find(self, name: str | None) -> Log:
         """Return a log. Raises Refused if there is none of that name."""

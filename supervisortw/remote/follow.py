@@ -60,6 +60,7 @@ class Follower:
                 ):  # another log: only what is new of it
                     piece = replace(piece, offset=piece.size, data=b"")
                 elif not piece.data and piece.offset <= self._offset:
+                    self._offset = piece.offset
                     return
                 self._epoch = piece.epoch
                 self._offset = piece.offset + len(piece.data)

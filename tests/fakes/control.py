@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from fakes.fakelog import FakeLog
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
 from supervisortw.core.expand import processes_of
-from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Process, Program
 from supervisortw.core.selection import Index, select, unknown_name
 from supervisortw.core.states import State
@@ -36,13 +36,12 @@ class FakeProgram:
     state: State = State.STOPPED
     pid: int = 0
     detail: str = "not started"
-    log: bytes = b""
+    log: FakeLog = field(default_factory=FakeLog)
     stdin: bytes = b""
     broken: str = ""
     restarts: int = 0
     signals: list[str] = field(default_factory=list)
     waiting: list[Deferred[None]] = field(default_factory=list)
-    watchers: list[Callable[[], None]] = field(default_factory=list)
     timer: IDelayedCall | None = None
 
 
@@ -55,7 +54,7 @@ class FakeControl:
 
     def __init__(self, clock: Clock, names: Iterable[str] = (), *, pid: int = 4321) -> None:
         self.programs = {name: FakeProgram() for name in names}
-        self.own_log = FakeProgram()
+        self.own_log = FakeLog()
         self.asked: list[tuple[object, ...]] = []
         self.reload_answer: ReloadAnswer | Exception = ReloadAnswer(
             source="/etc/test.conf", lines=(), warnings=()
@@ -174,14 +173,10 @@ class FakeControl:
 
     async def tail(self, name: str | None, lines: int) -> LogPiece:
         self.asked.append(("tail", name, lines))
-        log = self._log(name).log
-        data = b"".join(log.splitlines(keepends=True)[-lines:] if lines else [])
-        return LogPiece(offset=len(log) - len(data), size=len(log), data=data)
+        return self._log(name).tail(lines)
 
     async def read_log(self, name: str | None, offset: int, length: int) -> LogPiece:
-        log = self._log(name).log
-        data = log[offset : offset + min(length, LIMITS.piece_bytes)]
-        return LogPiece(offset=offset, size=len(log), data=data)
+        return self._log(name).read(offset, length)
 
     async def clear(self, names: Sequence[str]) -> list[Outcome]:
         self.asked.append(("clear", *names))
@@ -192,27 +187,26 @@ class FakeControl:
         return cleared + unknown
 
     def watch_log(self, name: str | None, grown: Callable[[], None]) -> Cancel:
-        watchers = self._log(name).watchers
-        watchers.append(grown)
-        return lambda: watchers.remove(grown)
+        return self._log(name).watch(grown)
 
     # What a test lets happen.
 
     def write(self, name: str | None, data: bytes | None) -> None:
         """Let a program write ``data``, or its log be emptied."""
         log = self._log(name)
-        log.log = b"" if data is None else log.log + data
-        for watcher in list(log.watchers):
-            watcher()
+        if data is None:
+            log.clear()
+        else:
+            log.write(data)
 
     # How it pretends.
 
-    def _log(self, name: str | None) -> FakeProgram:
+    def _log(self, name: str | None) -> FakeLog:
         if name is None:
             return self.own_log
         if name not in self.programs:
             raise Refused(f"{name}: {unknown_name(name, self.programs).text}")
-        return self.programs[name]
+        return self.programs[name].log
 
     def _select(self, names: Sequence[str]) -> tuple[list[str], list[Outcome]]:
         index = Index(map(_process, self.programs))

@@ -284,7 +284,7 @@ def reading_beyond_the_end_gives_nothing_and_the_size(world: World) -> None:
     world.write("web", b"0123456789")
     for offset in (10, 11, 2**62):
         piece = ask(world, world.control.read_log("web", offset, 5))
-        assert (piece.offset, piece.size, piece.data) == (offset, 10, b"")
+        assert (piece.offset, piece.size, piece.data) == (10, 10, b"")
 
 
 @check
@@ -313,7 +313,8 @@ def clear_empties_the_log(world: World) -> None:
     world.write("web", b"one\n")
     world.write("api", b"two\n")
     assert results(ask(world, world.control.clear(["web"]))) == [("web", Result.CLEARED)]
-    assert ask(world, world.control.read_log("web", 0, 5)).size == 0
+    piece = ask(world, world.control.read_log("web", 0, 5))
+    assert (piece.offset, piece.size, piece.data) == (4, 4, b"")
     assert ask(world, world.control.read_log("api", 0, 5)).size == 4
 
 

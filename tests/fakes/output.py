@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from supervisortw.core.limits import LIMITS
+from fakes.fakelog import FakeLog
+
+from supervisortw.core.model import Keeping
 from supervisortw.core.status import LogPiece
 from supervisortw.errors import LocalError, Refused, SpawnError
 from supervisortw.interfaces import Cancel
@@ -16,7 +18,8 @@ class FakeOutput:
 
     def __init__(self, name: str = "", data: bytes = b"") -> None:
         self.name = name
-        self.data = data
+        self.log = FakeLog(data)
+        self.keeping: Keeping | None = None
         self.closed = False
         self.reopened = 0
         self.drained = 0
@@ -25,13 +28,16 @@ class FakeOutput:
         self.not_writable = ""
         self.not_kept = ""
         self.not_reopened = ""
-        self.watchers: list[Callable[[], None]] = []
+        self.trouble = ""
+
+    @property
+    def data(self) -> bytes:
+        return self.log.data
 
     def write(self, data: bytes) -> None:
         """Let the program write."""
         assert not self.closed
-        self.data += data
-        self._tell()
+        self.log.write(data)
 
     def writer(self, owner: int) -> int:
         assert not self.closed
@@ -49,26 +55,27 @@ class FakeOutput:
     def is_read(self) -> bool:
         return True
 
+    def keep(self, keeping: Keeping) -> None:
+        self.keeping = keeping
+
+    def note(self) -> str:
+        return self.trouble
+
     def tail(self, lines: int) -> LogPiece:
         self._look()
-        last = self.data.splitlines(keepends=True)[-lines:] if lines else []
-        data = b"".join(last)
-        return LogPiece(offset=len(self.data) - len(data), size=len(self.data), data=data)
+        return self.log.tail(lines)
 
     def read(self, offset: int, length: int) -> LogPiece:
         self._look()
-        data = self.data[offset : offset + min(length, LIMITS.piece_bytes)]
-        return LogPiece(offset=offset, size=len(self.data), data=data)
+        return self.log.read(offset, length)
 
     def watch(self, grown: Callable[[], None]) -> Cancel:
         self._look()
-        self.watchers.append(grown)
-        return lambda: self.watchers.remove(grown)
+        return self.log.watch(grown)
 
     def clear(self) -> None:
         self._look()
-        self.data = b""
-        self._tell()
+        self.log.clear()
 
     def reopen(self) -> None:
         if self.not_reopened:
@@ -82,7 +89,3 @@ class FakeOutput:
     def _look(self) -> None:
         if self.not_kept:
             raise Refused(self.not_kept)
-
-    def _tell(self) -> None:
-        for watcher in list(self.watchers):
-            watcher()

@@ -9,6 +9,7 @@ from fakes.control import FakeControl
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, UnixAddress
 from supervisortw.core.status import LogPiece
 from supervisortw.errors import SupervisorError, Unreachable
@@ -79,11 +80,9 @@ class FakeSession:
 
         def grown() -> None:
             nonlocal at
-            if len(log.log) < at:
-                at = 0
-            if data := log.log[at:]:
-                piece = LogPiece(offset=at, size=len(log.log), data=data)
-                at = len(log.log)
+            piece = log.read(at, LIMITS.piece_bytes)
+            if piece.data or piece.offset > at:
+                at = piece.offset + len(piece.data)
                 received(piece)
 
         unwatch = self.control.watch_log(name, grown)

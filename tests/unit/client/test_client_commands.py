@@ -239,7 +239,7 @@ class TestClear:
         one.daemon().write("web", b"one\n")
         assert one.run("clear web nosuch") is FAILED
         assert one.desk.printed() == ["web: log cleared"]
-        assert one.daemon().programs["web"].log == b""
+        assert one.daemon().programs["web"].log.data == b""
 
 
 class TestHelp:

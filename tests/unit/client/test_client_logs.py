@@ -126,13 +126,15 @@ class TestFollow:
         one.begin("tail -f -1 web")
         assert one.desk.printed() == ["line 99", "in between"]
 
-    def test_an_emptied_log_is_told(self, one: Terminal) -> None:
+    def test_what_is_gone_is_told(self, one: Terminal) -> None:
         one.begin("tail -f -1 web")
         one.desk.printed()
-        one.daemon().write("web", None)
-        one.daemon().write("web", b"anew\n")
+        log = one.daemon().programs["web"].log
+        log.data += b"unseen\n"
+        log.clear()
+        log.write(b"anew\n")
         assert one.desk.printed() == ["anew"]
-        assert one.desk.complaints() == ["-- the log was emptied --"]
+        assert one.desk.complaints() == ["-- 7 bytes of the log are gone --"]
 
     def test_interrupted_it_stops_at_the_daemon_too(self, one: Terminal) -> None:
         codes: list[ExitCode] = []

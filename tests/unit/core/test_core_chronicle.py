@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisortw.core import chronicle
+from supervisortw.core.anchor import Anchor
 from supervisortw.core.born import Born
 from supervisortw.core.chronicle import Foreign, Left
 from supervisortw.core.lifecycle import Life
@@ -44,9 +47,25 @@ def test_the_last_line_about_something_holds() -> None:
     )
 
 
+ANCHOR = Anchor(epoch="0123abcd", start=10, floor=4, file=(2049, 77))
+
+
+def test_where_the_files_of_logs_begin() -> None:
+    later = replace(ANCHOR, start=20, file=(2049, 78))
+    left = read(OPENING, chronicle.log("web", ANCHOR), chronicle.log("web", later))
+    assert left.logs == {"web": later}
+
+
 def test_who_is_gone_is_forgotten() -> None:
-    left = read(OPENING, chronicle.process("web", UP), chronicle.gone("web"), chronicle.gone("db"))
+    left = read(
+        OPENING,
+        chronicle.process("web", UP),
+        *(chronicle.log(name, ANCHOR) for name in ("web", "web/stderr", "web2")),
+        chronicle.gone("web"),
+        chronicle.gone("db"),
+    )
     assert left.processes == {}
+    assert left.logs == {"web2": ANCHOR}
     assert not left.damaged
 
 
@@ -78,6 +97,11 @@ def test_the_highest_number_of_a_mark_counts_whoever_had_it() -> None:
         '{"gone":null}',
         '{"scaled":"web","said":-1,"count":2}',
         '{"ending":null}',
+        '{"log":"web","epoch":"a","start":1,"floor":0}',
+        '{"log":"web","epoch":"a","start":1,"floor":0,"file":[1]}',
+        '{"log":"web","epoch":"a","start":1,"floor":0,"file":[1,"2"]}',
+        '{"log":"web","epoch":"","start":1,"floor":0,"file":[1,2]}',
+        '{"log":"web","epoch":"a","start":-1,"floor":0,"file":[1,2]}',
         '{"journal":1,"world":"w","token":"no hexadecimal","spawns":0}',
         '{"journal":1,"world":"w","token":"abc","spawns":true}',
     ],

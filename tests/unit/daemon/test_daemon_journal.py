@@ -12,6 +12,7 @@ import pytest
 from fakes.logged import log_lines
 
 from supervisortw.core import chronicle
+from supervisortw.core.anchor import Anchor
 from supervisortw.core.born import Born
 from supervisortw.core.chronicle import Left
 from supervisortw.core.limits import LIMITS
@@ -20,6 +21,9 @@ from supervisortw.daemon import journal as module
 from supervisortw.daemon.journal import Journal, what_was_left
 
 UP = Memory(pid=12, sid=12, born=Born(9.0, 9.5))
+
+
+ANCHOR = Anchor(epoch="0123abcd", start=10, floor=4, file=(2049, 77))
 
 
 @pytest.fixture
@@ -77,6 +81,7 @@ def test_what_the_daemon_before_has_left_goes_on_to_hold(directory: Path) -> Non
         spawns=12,
         processes={"web": UP, "db": UP},
         scaled={"web": (1, 3)},
+        logs={"web": ANCHOR, "/supervisord": ANCHOR},
         ending=True,
         exit_code=4,
     )
@@ -85,6 +90,17 @@ def test_what_the_daemon_before_has_left_goes_on_to_hold(directory: Path) -> Non
     after.close()
     before.processes["db"] = Memory()
     assert left(directory) == before
+
+
+def test_the_logs_of_who_is_gone_are_forgotten_when_it_is_written_anew(
+    directory: Path, journal: Journal
+) -> None:
+    journal.process("web", UP)
+    for name in ("web", "web/stderr", "db"):
+        journal.log(name, ANCHOR)
+    journal.gone("web")
+    journal.write_anew()
+    assert left(directory).logs == {"db": ANCHOR}
 
 
 def test_nothing_is_left_once_it_is_removed(directory: Path, journal: Journal) -> None:

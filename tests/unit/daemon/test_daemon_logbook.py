@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.logdirectory import FakeLogDirectory
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python import log as legacy
 from twisted.python.failure import Failure
 
 from supervisortw.config.datatypes import log_level
+from supervisortw.core.model import Keeping
 from supervisortw.daemon.logbook import LEVELS, LogBook
-from supervisortw.daemon.output import LogFile
+from supervisortw.daemon.logfile import LogFile
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
@@ -193,7 +196,7 @@ def global_log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Let everything that is logged go to the observers in this list."""
     observers: list[Any] = []
     publisher = LogPublisher()
-    for name in ("output", "events"):
+    for name in ("loss", "events"):
         target = f"supervisortw.daemon.{name}.log"
         monkeypatch.setattr(target, Logger(namespace="supervisor", observer=publisher))
 
@@ -210,8 +213,9 @@ def test_a_full_disk_under_the_log_itself_is_told_once_it_has_room(
     tmp_path: Path, global_log: list[Any]
 ) -> None:
     path = tmp_path / "supervisord.log"
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-    file = LogFile("/dev/full", lambda: os.open("/dev/full", os.O_RDWR))
+    directory = FakeLogDirectory(tmp_path)
+    directory.instead = "/dev/full", os.O_RDWR
+    file = LogFile(str(path), directory.visit, Keeping(), Clock())
     file.open()
     book = LogBook(file, "info", echo=False)
     written = 0
@@ -224,9 +228,11 @@ def test_a_full_disk_under_the_log_itself_is_told_once_it_has_room(
     global_log.append(count)
     Logger(namespace="supervisor", observer=count).info("an event")
     assert written == 2, "the event, and that it could not be written"
-    file.move(str(path), lambda: os.open(path, flags))
+    directory.instead = None
+    file.reopen()
     Logger(namespace="supervisor", observer=count).info("another one")
-    lost, found = path.read_text().splitlines()[1], path.read_text().splitlines()[0]
+    mark, found, lost = path.read_text().splitlines()
+    assert re.match(r"-- supervisord: \d+ bytes are missing here: No space left on device --", mark)
     assert found.endswith("info another one")
     assert re.search(r"warn writing to .*supervisord\.log again; \d+ bytes were lost", lost)
     file.close()

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 
 from supervisortw.core.model import Settings, TcpAddress, UnixAddress
 from supervisortw.daemon import logfiles
-from supervisortw.daemon.logfiles import ProgramLogs, open_daemon_log
+from supervisortw.daemon.logfiles import ProgramLogs, daemon_log_directory
 from supervisortw.daemon.paths import TrustedDirectory
 from supervisortw.daemon.places import (
     PidFile,
@@ -25,6 +25,7 @@ from supervisortw.daemon.places import (
     refuse_unsafe_files,
     write_lock_pid,
 )
+from supervisortw.daemon.rotation import FLAGS, MODE
 from supervisortw.errors import AlreadyRunning, ConfigError, LocalError, UnsafePath
 
 STRANGER = 65534
@@ -251,11 +252,11 @@ class TestLogFiles:
         path.write_bytes(b"one\n")
         before = os.umask(0)
         for descriptor in (
-            open_daemon_log(str(path)),
-            ProgramLogs(Clock()).open(process("web"), str(path)),
-            open_daemon_log(str(place / "new.log")),
+            open_daemon_log(path),
+            open_log(ProgramLogs(Clock()), path),
+            open_daemon_log(place / "new.log"),
         ):
-            os.write(descriptor, b"x")
+            os.pwrite(descriptor, b"x", os.fstat(descriptor).st_size)
             assert os.pread(descriptor, 1, 0)
             os.close(descriptor)
         os.umask(before)
@@ -265,9 +266,19 @@ class TestLogFiles:
     def test_where_others_could_put_another_file_they_are_refused(self, place: Path) -> None:
         place.chmod(0o777)
         with pytest.raises(UnsafePath):
-            open_daemon_log(str(place / "web.log"))
+            open_daemon_log(place / "web.log")
         with pytest.raises(UnsafePath):
-            ProgramLogs(Clock()).open(process("web"), str(place / "web.log"))
+            open_log(ProgramLogs(Clock()), place / "web.log")
+
+
+def open_daemon_log(path: Path) -> int:
+    with daemon_log_directory(str(path))() as directory:
+        return directory.open(path.name, FLAGS, MODE)
+
+
+def open_log(logs: ProgramLogs, path: Path) -> int:
+    with logs.directory(process("web"), str(path)) as directory:
+        return directory.open(path.name, FLAGS, MODE)
 
 
 class TestLogsInOneDirectory:
@@ -285,10 +296,10 @@ class TestLogsInOneDirectory:
         clock = Clock()
         logs = ProgramLogs(clock)
         for name in ("a.log", "b.log", "c.log"):
-            os.close(logs.open(process("web"), str(place / name)))
+            os.close(open_log(logs, place / name))
         assert walked == [str(place / "a.log")]
         clock.advance(0)
-        os.close(logs.open(process("web"), str(place / "d.log")))
+        os.close(open_log(logs, place / "d.log"))
         assert walked[1:] == [str(place / "d.log")]
         assert sorted(os.listdir(place)) == ["a.log", "b.log", "c.log", "d.log"]
         clock.advance(0)
@@ -299,7 +310,7 @@ class TestLogsInOneDirectory:
         other = place / "other"
         other.mkdir(0o700)
         for path in (place / "a.log", other / "a.log", place / "b.log"):
-            os.close(logs.open(process("web"), str(path)))
+            os.close(open_log(logs, path))
         assert sorted(os.listdir(place)) == ["a.log", "b.log", "other"]
         assert os.listdir(other) == ["a.log"]
         clock.advance(0)

@@ -11,7 +11,7 @@ from fakes.daemon import SETTINGS, FakeDaemon, configuration, program
 from fakes.logged import log_lines
 from twisted.internet.defer import Deferred
 
-from supervisortw.core.model import Program, StopStep
+from supervisortw.core.model import Keeping, Program, StopStep
 from supervisortw.core.states import State
 from supervisortw.core.status import Outcome, ReloadAnswer, Result
 from supervisortw.errors import ConfigError, Problem, Refused
@@ -231,6 +231,14 @@ class TestLogfile:
         old, new = daemon.outputs["web"]
         assert (old.closed, new.closed) == (True, False)
         assert daemon.spawner.requests == []
+
+    def test_how_much_is_kept_is_changed_in_place(self) -> None:
+        daemon = booted(WEB)
+        result = reload(daemon, replace(WEB, logfile_size=1000, logfile_backups=2))
+        assert result.lines == ("web: updated in place (logfile-backups, logfile-size changed)",)
+        [output] = daemon.outputs["web"]
+        assert output.keeping == Keeping(size=1000, backups=2)
+        assert len(output.writers) == 1
 
     def test_another_user_opens_it_anew(self) -> None:
         daemon = FakeDaemon(WEB)

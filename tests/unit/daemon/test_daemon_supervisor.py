@@ -13,6 +13,7 @@ from fakes.asking import Asked, answer
 from fakes.daemon import SETTINGS, FakeDaemon, configuration, program
 from fakes.logged import log_lines
 
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Program, StopStep, TcpAddress, UnixAddress
 from supervisortw.core.signals import signal_number
 from supervisortw.core.states import State
@@ -377,7 +378,8 @@ class TestLogs:
         web = program("web", group="site", stderr_logfile="/var/log/web.err")
         daemon = FakeDaemon(web, program("pool", processes=2, logfile="/log/%(process_num)d"))
         stdout, stderr = daemon.outputs["site:web"]
-        stdout.data, stderr.data = b"out\n", b"err\n"
+        stdout.write(b"out\n")
+        stderr.write(b"err\n")
         for name in ("web", "site", "site:web"):
             assert answer(daemon.supervisor.tail(name, 5)).data == b"out\n"
             assert answer(daemon.supervisor.tail(f"{name}/stderr", 5)).data == b"err\n"
@@ -387,6 +389,17 @@ class TestLogs:
             answer(daemon.supervisor.tail("pool", 5))
         with pytest.raises(Refused, match="pool:pool_0: has no log of its own for stderr"):
             answer(daemon.supervisor.tail("pool:pool_0/stderr", 5))
+
+    def test_what_is_lost_of_a_few_is_told_and_of_others_how_many(self) -> None:
+        names = [f"p{number}" for number in range(LIMITS.log_notes + 3)]
+        daemon = FakeDaemon(*map(program, names))
+        assert daemon.supervisor.outputs.notes() == []
+        for name in names[:-1]:
+            daemon.output(name).trouble = "it is lost"
+        notes = daemon.supervisor.outputs.notes()
+        assert notes[0] == "p0: it is lost"
+        assert len(notes) == LIMITS.log_notes + 1
+        assert notes[-1] == "the output of 2 other logs is lost as well"
 
     def test_no_program_may_be_called_like_a_path_to_its_log(self) -> None:
         daemon = FakeDaemon(FIRST)

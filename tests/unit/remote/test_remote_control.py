@@ -138,8 +138,12 @@ class TestVerbs:
 
     def test_logs_stay_bytes(self, bench: Bench) -> None:
         bench.control.write("web", b"\x00\xff\n")
-        assert bench.call("tail", "web", 1) == LogPiece(offset=0, size=3, data=b"\x00\xff\n")
-        assert bench.call("read_log", "web", 1, 1) == LogPiece(offset=1, size=3, data=b"\xff")
+        assert bench.call("tail", "web", 1) == LogPiece(
+            offset=0, size=3, data=b"\x00\xff\n", epoch="e1"
+        )
+        assert bench.call("read_log", "web", 1, 1) == LogPiece(
+            offset=1, size=3, data=b"\xff", epoch="e1"
+        )
         assert bench.call("tail", None, 1).data == b""
 
     def test_an_answer_that_is_too_long_for_one_reply_comes_in_pages(self, bench: Bench) -> None:
@@ -295,7 +299,7 @@ class TestFollowing:
         assert bench.call("unfollow", subscription) == {}
         bench.control.write("web", b"two\n")
         assert reference.text == b"one\n"
-        assert bench.control.programs["web"].watchers == []
+        assert bench.control.programs["web"].log.watchers == []
 
     def test_several_at_once(self, bench: Bench) -> None:
         references = [Reference(), Reference()]
@@ -327,7 +331,7 @@ class TestFollowing:
             bench.call("follow", name, 0, Reference())
         bench.avatar.logout()
         bench.avatar.logout()
-        logs = [*bench.control.programs.values(), bench.control.own_log]
+        logs = [*(each.log for each in bench.control.programs.values()), bench.control.own_log]
         assert [log.watchers for log in logs] == [[], [], []]
 
 
@@ -345,7 +349,7 @@ class Followed:
 
     @property
     def stopped(self) -> bool:
-        return not self.control.programs["web"].watchers
+        return not self.control.programs["web"].log.watchers
 
 
 class TestFollower:
@@ -386,11 +390,34 @@ class TestFollower:
         followed.write(b"after\n")
         assert [(piece.offset, piece.data) for piece in followed.reference.pieces] == [
             (0, b"before\n"),
-            (0, b"after\n"),
+            (7, b"after\n"),
         ]
 
-    def test_an_offset_beyond_the_end_begins_anew_as_well(self) -> None:
-        assert Followed(b"text\n", offset=10**6).reference.text == b"text\n"
+    def test_what_is_gone_is_told_by_where_the_next_piece_begins(self) -> None:
+        followed = Followed(b"0123456789")
+        for _ in range(self.WINDOW):
+            followed.write(b"more")
+        followed.write(None)
+        followed.write(b"after\n")
+        while followed.reference.pending:
+            followed.reference.acknowledge()
+        last, after = followed.reference.pieces[-2:]
+        assert (after.offset, after.data) == (last.offset + len(last.data) + 4, b"after\n")
+
+    def test_of_another_log_comes_what_is_new(self) -> None:
+        followed = Followed(b"before\n")
+        followed.control.programs["web"].log.become_another("e2", b"there already\n")
+        followed.write(b"after\n")
+        assert [(piece.epoch, piece.offset, piece.data) for piece in followed.reference.pieces] == [
+            ("e1", 0, b"before\n"),
+            ("e2", 14, b""),
+            ("e2", 14, b"after\n"),
+        ]
+
+    def test_an_offset_beyond_the_end_is_at_the_end(self) -> None:
+        followed = Followed(b"text\n", offset=10**6)
+        followed.write(b"more\n")
+        assert followed.reference.text == b"more\n"
 
     def test_at_the_end_of_the_connection_it_stops(self) -> None:
         followed = Followed(b"one\n")
@@ -416,7 +443,7 @@ class TestFollower:
 
     def test_a_log_that_cannot_be_read_any_more_ends_it(self) -> None:
         followed = Followed(b"one\n")
-        log = followed.control.programs.pop("web")
+        log = followed.control.programs.pop("web").log
         with log_lines() as lines:
             for watcher in list(log.watchers):
                 watcher()
@@ -499,10 +526,10 @@ class TestConnections:
         session = network.log_in()
         Asked(session.follow("web", 0, lambda piece: None))
         network.pass_time()
-        assert len(bench.control.programs["web"].watchers) == 1
+        assert len(bench.control.programs["web"].log.watchers) == 1
         session.close()
         network.pass_time(1)
-        assert bench.control.programs["web"].watchers == []
+        assert bench.control.programs["web"].log.watchers == []
         assert bench.clock.getDelayedCalls() == []
 
     def test_a_daemon_that_ends_closes_its_sessions(self, bench: Bench) -> None:

@@ -126,10 +126,10 @@ def test_what_is_no_envelope_is_an_error(value) -> None:
 
 
 def test_a_piece_of_a_log_stays_bytes() -> None:
-    piece = LogPiece(offset=2**40, size=2**41, data=b"\x00\xff line\n")
+    piece = LogPiece(offset=2**40, size=2**41, data=b"\x00\xff line\n", epoch="0123abcd")
     assert unpack_piece(pack_piece(piece)) == piece
     assert pack_piece(LogPiece(offset=1, size=2, data=b"x")) == (
-        b"\x02" + b"\0" * 7 + b"\x01" + b"\0" * 7 + b"\x02" + b"x"
+        b"\x02" + b"\0" * 7 + b"\x01" + b"\0" * 7 + b"\x02" + b"\0" * 8 + b"x"
     )
     with pytest.raises(RemoteError, match="cut off"):
         unpack_piece(pack_piece(piece)[:16])
