@@ -1,11 +1,11 @@
-"""The two small C programs: the child that everybody runs, and the floor."""
+"""The small C programs: the children that everybody runs, and the floors."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -23,15 +23,18 @@ class Built:
 
     child: Path
     floor: Path
+    writer: Path
+    capture: Path
 
 
 def build(directory: Path) -> Built:
-    """Compile both programs into ``directory``, which everybody may then search."""
-    names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
-    compiler = next((found for name in names if name and (found := shutil.which(name))), None)
+    """Compile all of them into ``directory``, which everybody may then search."""
+    compilers = (os.environ.get("CC", ""), "cc", "gcc", "clang")
+    compiler = next((found for name in compilers if name and (found := shutil.which(name))), None)
     if compiler is None:
         raise CannotBuild(HOW_TO_INSTALL)
-    return Built(*(_compile(compiler, name, directory) for name in ("child", "floor")))
+    names = [field.name for field in fields(Built)]
+    return Built(*(_compile(compiler, name, directory) for name in names))
 
 
 def _compile(compiler: str, name: str, directory: Path) -> Path:

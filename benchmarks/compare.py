@@ -20,7 +20,7 @@ import machine
 import table
 from building import Built, CannotBuild, build
 from contest import Contest, Unusable, say, workplace
-from figures import selected, steps_for
+from figures import bursts_for, selected, steps_for
 from options import parse
 from peers import PEERS
 from peers.base import NotInstalled, Peer
@@ -69,6 +69,8 @@ def _compare(options: argparse.Namespace) -> int:
                 idle=options.idle,
                 kills=options.kills,
             ),
+            bursts=bursts_for(options.rows),
+            mib=options.mib,
             keep_output=options.output == "default",
             built=built,
             directory=directory,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from bursts import BURSTS, Burst
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -16,7 +18,8 @@ class Figure:
     unit: str
 
 
-FIGURES = (
+# Of one life of the supervisor.
+LIFE = (
     Figure("boot", "boot", "boot: last of {n} started", "s"),
     Figure("rate", "boot", "boot: starts a second", "1/s"),
     Figure("memory", "memory", "own memory (PSS)", "MiB"),
@@ -34,8 +37,22 @@ FIGURES = (
     Figure("adopt", "adopt", "daemon killed: status of all {n}", "s"),
 )
 
-# In this order, in one life of the supervisor.
-STEPS = tuple(dict.fromkeys(figure.step for figure in FIGURES))
+# Of one more life for each.
+OUTPUT = tuple(
+    Figure(f"{burst.step}-{key}", burst.step, f"{burst.title}: {what}", unit)
+    for burst in BURSTS
+    for key, what, unit in (
+        ("rate", "written", "MiB/s"),
+        ("cpu", "processor time", "s/GiB"),
+        ("before", "memory before", "MiB"),
+        ("after", "memory after", "MiB"),
+    )
+)
+
+FIGURES = LIFE + OUTPUT
+
+# In this order.
+STEPS = tuple(dict.fromkeys(figure.step for figure in LIFE))
 
 # What has to happen although nobody asked for it.
 NEEDED = {"start": "stop"}
@@ -47,7 +64,13 @@ def selected(rows: Collection[str]) -> tuple[Figure, ...]:
 
 
 def steps_for(rows: Collection[str]) -> tuple[str, ...]:
-    """Return the steps that yield these figures, and those that have to happen before them."""
-    wanted = {"boot", *(figure.step for figure in selected(rows))}
+    """Return the steps of one life that yield these figures, and those that come before them."""
+    wanted = {figure.step for figure in selected(rows)}.intersection(STEPS)
     wanted |= {NEEDED[step] for step in wanted if step in NEEDED}
-    return tuple(step for step in STEPS if step in wanted)
+    return tuple(step for step in STEPS if step in wanted or (wanted and step == "boot"))
+
+
+def bursts_for(rows: Collection[str]) -> tuple[Burst, ...]:
+    """Return the bursts that yield these figures."""
+    wanted = {figure.step for figure in selected(rows)}
+    return tuple(burst for burst in BURSTS if burst.step in wanted)

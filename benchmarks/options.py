@@ -20,8 +20,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _add_what(parser)
     _add_how(parser)
     options = parser.parse_args(arguments)
-    if min(options.n, options.repeats, options.kills) < 1:
-        parser.error("--n, --repeats and --kills are at least 1")
+    if min(options.n, options.repeats, options.kills, options.mib) < 1:
+        parser.error("--n, --repeats, --kills and --mib are at least 1")
     if min(options.idle, options.timeout) <= 0:
         parser.error("--idle and --timeout are more than 0")
     if options.as_user is not None:
@@ -87,6 +87,12 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--kills", type=int, default=30, help=f"number of single kills in each run {default}"
+    )
+    parser.add_argument(
+        "--mib",
+        type=int,
+        default=1024,
+        help=f"how much is written for each row about output, of lines an eighth {default}",
     )
     parser.add_argument(
         "--timeout",

@@ -166,7 +166,7 @@ def wakeups_and_nanoseconds(pids: Collection[int]) -> tuple[int, int]:
     return switches, nanoseconds
 
 
-# Killing children.
+# Signals for children.
 
 
 class Target:
@@ -184,8 +184,12 @@ class Target:
 
     def kill(self) -> None:
         """End it without a warning."""
+        self.send(signal.SIGKILL)
+
+    def send(self, number: int) -> None:
+        """Send it a signal, if it is still there."""
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            signal.pidfd_send_signal(self._pidfd, number)
 
     def close(self) -> None:
         """Let go of it."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from contest import Results
 from figures import Figure
-from trial import Result
+from life import Result
 
 REFERENCES = ("floor", "supervisortw")
 NOT_MEASURED = "not measured"
@@ -124,6 +124,8 @@ def _number(value: float, unit: str) -> str:
     """Return a value with as many digits as it is worth."""
     if unit == "s":
         return f"{value:.3f}"
+    if unit == "s/GiB":
+        return f"{value:.2f}"
     if unit == "":
         return f"{value:.0f}"
     return f"{value:.1f}" if value < 1000 else f"{value:.0f}"

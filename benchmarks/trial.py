@@ -7,29 +7,18 @@ import select
 import signal
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from life import LOOK_AGAIN_SECONDS, Life, seconds
 from peers.base import Peer, Site
-from processes import (
-    Command,
-    Failed,
-    descendants,
-    end_everything,
-    pss_bytes,
-    targets,
-    wakeups_and_nanoseconds,
-)
-from starts import Starts
+from processes import Command, Failed, pss_bytes, targets, wakeups_and_nanoseconds
 from waiting import Deadline, TimedOut
 
-# Everybody counts a child that dies within a second of its start as broken.
-SETTLED_SECONDS = 3.0
 # A supervisor that polls needs so long for each kill that 30 of them would never end.
 KILLING_SECONDS = 45.0
 STATUS_CALLS = 3
-LOOK_AGAIN_SECONDS = 0.01  # rarely, to leave the processors to those who are measured
 LONGEST_PAUSE_SECONDS = 5.0
 GOLDEN = 0.6180339887
 
@@ -44,43 +33,15 @@ class Plan:
     kills: int
 
 
-@dataclass
-class Result:
-    """What one trial found: figures by their keys, and by step why there is none."""
-
-    values: dict[str, float] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-    load: float = field(default_factory=lambda: os.getloadavg()[0])
-    """How busy the machine was before the trial."""
-
-
-class Trial:
+class Trial(Life):
     """Boots a peer in its site, takes the steps, and ends it."""
 
     def __init__(self, peer: Peer, site: Site, plan: Plan) -> None:
-        self._peer = peer
-        self._site = site
+        super().__init__(peer, site, plan.timeout)
         self._plan = plan
-        self._result = Result()
-        self._values = self._result.values
 
-    def run(self) -> Result:
+    def live(self) -> None:
         """Take all steps; a failure of one of them is noted, and the rest goes on if it can."""
-        self._starts = Starts(self._site.fifo)
-        try:
-            self._peer.prepare(self._site)
-            output = self._site.directory / "daemon.out"
-            self._daemon = Command(self._peer.daemon(self._site), self._site.directory, output)
-            try:
-                self._take_steps()
-            finally:
-                self._daemon.close()
-        finally:
-            end_everything()
-            self._starts.close()
-        return self._result
-
-    def _take_steps(self) -> None:
         methods: dict[str, Callable[[], None]] = {
             "boot": self._boot,
             "memory": self._memory,
@@ -107,9 +68,6 @@ class Trial:
                     broken = f"not reached: {step} failed"
                 if broken and step == "boot":
                     self._result.failures[step] += f" ({self._daemon.last_words()})"
-
-    def _deadline(self) -> Deadline:
-        return Deadline(self._plan.timeout)
 
     # The steps.
 
@@ -255,32 +213,3 @@ class Trial:
                     gone = time.monotonic_ns()
                     poll.unregister(self._starts)
         return gone, answered
-
-    def _all_started(self, names: Sequence[str], since: int, deadline: Deadline) -> int:
-        """Wait until all of them have started after ``since``; return when the last one did."""
-        while (last := self._starts.last_start(names, since)) is None:
-            if self._daemon.has_ended():
-                raise Failed("the daemon ended")
-            time.sleep(min(LOOK_AGAIN_SECONDS, deadline.left()))
-        return last
-
-    def _settle(self, *names: str) -> None:
-        """Wait until all children, or the named ones, have been there for a while."""
-        deadline = Deadline(self._plan.timeout + SETTLED_SECONDS)
-        while True:
-            self._starts.collect()
-            last = max(self._starts.latest[name].at for name in names or self._site.names)
-            left = SETTLED_SECONDS - seconds(time.monotonic_ns() - last)
-            if left <= 0:
-                return
-            time.sleep(min(left, deadline.left()))
-
-    def _own_processes(self) -> list[int]:
-        self._starts.collect()
-        children = {start.pid for start in self._starts.latest.values()}
-        return [self._daemon.pid, *(p for p in descendants(self._daemon.pid) if p not in children)]
-
-
-def seconds(nanoseconds: int) -> float:
-    """Return nanoseconds as seconds."""
-    return nanoseconds / 1e9

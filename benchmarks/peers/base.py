@@ -13,6 +13,14 @@ from typing import ClassVar
 VERSION_SECONDS = 20
 
 
+@dataclass(frozen=True)
+class Rotation:
+    """A log file becomes an old one when it has ``size`` bytes; so many old ones are kept."""
+
+    size: int
+    backups: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Site:
     """Where one trial takes place, and with which children."""
@@ -24,6 +32,12 @@ class Site:
     """Who the children are, if not the user of the daemon."""
     keep_output: bool
     """Whether output of the children is handled as each supervisor does by default."""
+    arguments: Sequence[str] = ()
+    """What a child is told beside the FIFO and its name."""
+    rotation: Rotation | None = None
+    """How output has to be kept in files, where that is what is measured."""
+    way: str = ""
+    """Which of the peer's ways to keep output is taken."""
 
     @property
     def fifo(self) -> Path:
@@ -32,7 +46,7 @@ class Site:
 
     def command(self, name: str) -> str:
         """Return the command line of one child."""
-        return f"{self.child} {self.fifo} {name}"
+        return " ".join([str(self.child), str(self.fifo), name, *self.arguments])
 
 
 class NotInstalled(Exception):
@@ -46,6 +60,8 @@ class Peer(ABC):
     how_to_install: ClassVar[str]
     word_for_up: ClassVar[str] = "RUNNING"
     """What its status prints once for each child that is up."""
+    ways: ClassVar[Sequence[str]] = ("",)
+    """In what ways it can keep output; the one with the fastest median counts."""
 
     def __init__(self, directories: Sequence[Path]) -> None:
         """Find its programs, first in ``directories``, then in PATH. Raises NotInstalled."""

@@ -37,6 +37,13 @@ class Circus(Peer):
             lines += [f"[watcher:{name}]", f"cmd = {site.command(name)}"]
             if site.user is not None:
                 lines.append(f"uid = {site.user}")
+            if site.rotation is not None:
+                lines += [
+                    "stdout_stream.class = FileStream",
+                    f"stdout_stream.filename = {here}/{name}.log",
+                    f"stdout_stream.max_bytes = {site.rotation.size}",
+                    f"stdout_stream.backup_count = {site.rotation.backups}",
+                ]
         (here / "circus.ini").write_text("\n".join(lines) + "\n")
 
     def daemon(self, site: Site) -> list[str]:

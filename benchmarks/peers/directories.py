@@ -1,4 +1,7 @@
-"""What runit and s6 have in common: a directory with an executable ``run`` for each child."""
+"""What runit and s6 have in common: a directory with an executable ``run`` for each child.
+
+One who keeps the output of a child has a directory ``log`` in it, with another ``run``.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,23 @@ def write_services(site: Site, as_user: str) -> None:
     directory.mkdir()
     prefix = f"{as_user} {site.user} " if site.user is not None else ""
     for name in site.names:
-        (directory / name).mkdir()
-        run = directory / name / "run"
-        run.write_text(f"#!/bin/sh\nexec {prefix}{site.command(name)}\n")
-        run.chmod(0o755)
+        _write_service(directory / name, prefix + site.command(name))
+
+
+def write_loggers(site: Site, command: str) -> None:
+    """Let ``command DIRECTORY`` keep the output of each child."""
+    for service, kept in zip(services(site), log_directories(site), strict=True):
+        kept.mkdir()
+        _write_service(Path(service) / "log", f"{command} {kept}")
+
+
+def log_directories(site: Site) -> list[Path]:
+    """Return where the output of every child is kept."""
+    return [site.directory / f"{name}.logs" for name in site.names]
+
+
+def _write_service(directory: Path, command: str) -> None:
+    directory.mkdir()
+    run = directory / "run"
+    run.write_text(f"#!/bin/sh\nexec {command}\n")
+    run.chmod(0o755)

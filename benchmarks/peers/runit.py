@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from peers.base import Peer, Site, debian_version
-from peers.directories import scanned, services, write_services
+from peers.directories import (
+    log_directories,
+    scanned,
+    services,
+    write_loggers,
+    write_services,
+)
 
 CLIENT_SECONDS = 60
 
@@ -20,12 +26,18 @@ class Runit(Peer):
         self._daemon = self.program("runsvdir")
         self._client = self.program("sv")
         self._as_user = f"{self.program('chpst')} -u"
+        self._logger = self.program("svlogd")
         self.program("runsv")
         return debian_version("runit")
 
     def prepare(self, site: Site) -> None:
         """Write the service directories."""
         write_services(site, self._as_user)
+        if site.rotation is not None:
+            write_loggers(site, self._logger)
+            for directory in log_directories(site):
+                settings = f"s{site.rotation.size}\nn{site.rotation.backups}\n"
+                (directory / "config").write_text(settings)
 
     def daemon(self, site: Site) -> list[str]:
         """Return the command of runsvdir."""

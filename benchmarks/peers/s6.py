@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from peers.base import Peer, Site, debian_version
-from peers.directories import scanned, services, write_services
+from peers.directories import scanned, services, write_loggers, write_services
 
 SPARE_SERVICES = 8
 
@@ -24,16 +24,21 @@ class S6(Peer):
             "status": self.program("s6-svstat"),
         }
         self._as_user = self.program("s6-setuidgid")
+        self._logger = self.program("s6-log")
         self.program("s6-supervise")
         return debian_version("s6")
 
     def prepare(self, site: Site) -> None:
         """Write the service directories."""
         write_services(site, self._as_user)
+        if site.rotation is not None:
+            limits = f"n{site.rotation.backups} s{site.rotation.size}"
+            write_loggers(site, f"{self._logger} {limits}")
 
     def daemon(self, site: Site) -> list[str]:
         """Return the command of s6-svscan, which has to be told how many services there may be."""
-        return [self._daemon, "-c", str(len(site.names) + SPARE_SERVICES), str(scanned(site))]
+        services = len(site.names) * (1 if site.rotation is None else 2) + SPARE_SERVICES
+        return [self._daemon, "-c", str(services), str(scanned(site))]
 
     def client(self, site: Site, action: str) -> list[str]:
         """Return a loop over all services."""

@@ -52,6 +52,9 @@ class Supervisor(Peer):
                 lines.append(f"user = {site.user}")
             if not site.keep_output:
                 lines.append("stdout_logfile = NONE")
+            if site.rotation is not None:
+                lines.append(f"stdout_logfile_maxbytes = {site.rotation.size}")
+                lines.append(f"stdout_logfile_backups = {site.rotation.backups}")
         (here / "supervisord.conf").write_text("\n".join(lines) + "\n")
 
     def daemon(self, site: Site) -> list[str]:

@@ -40,6 +40,9 @@ class Supervisortw(Peer):
                 lines.append(f"    user {site.user}")
             if not site.keep_output:
                 lines.append("    logfile none")
+            if site.rotation is not None:
+                lines.append(f"    logfile-size {site.rotation.size}")
+                lines.append(f"    logfile-backups {site.rotation.backups}")
             lines.append("  </program>")
         lines.append("</supervisord>")
         (here / "supervisord.conf").write_text("\n".join(lines) + "\n")
