@@ -14,13 +14,13 @@ from fakes.deputized import Deputized, deputized
 from fakes.stranger import open_files, public_directory
 
 from supervisortw.core.model import Process
-from supervisortw.daemon import deputy, logfiles
+from supervisortw.daemon import deputy
 from supervisortw.daemon.deputies import DeputyDirectory
 from supervisortw.daemon.logfiles import ProgramLogs
+from supervisortw.daemon.rotation import FLAGS, MODE
 from supervisortw.errors import LocalError, SpawnError, UnsafePath
 
 USER = "games"  # nearly every machine has it
-FLAGS = os.O_RDWR | os.O_CREAT
 
 needs_root = pytest.mark.needs_root
 
@@ -68,6 +68,12 @@ def theirs() -> Process:
     return replace(process("web"), user=USER)
 
 
+def opened(logs: ProgramLogs, process: Process, path: str) -> int:
+    """Open the log of a process."""
+    with logs.directory(process, path) as directory:
+        return directory.open(os.path.basename(path), FLAGS, MODE)
+
+
 def own(path: Path) -> None:
     entry = pwd.getpwnam(USER)
     os.chown(path, entry.pw_uid, entry.pw_gid)
@@ -78,7 +84,7 @@ class TestLogsOfAnotherUser:
     def test_in_our_directory_they_are_opened_by_us(
         self, place: Path, logs: ProgramLogs, starts: list[deputy.Who]
     ) -> None:
-        os.close(logs.open(theirs(), f"{place}/log"))
+        os.close(opened(logs, theirs(), f"{place}/log"))
         assert (place / "log").stat().st_uid == 0
         assert not starts
 
@@ -87,7 +93,7 @@ class TestLogsOfAnotherUser:
     ) -> None:
         own(place)
         for number in range(10):
-            os.close(logs.open(theirs(), f"{place}/{number}"))
+            os.close(opened(logs, theirs(), f"{place}/{number}"))
             if number == 5:
                 given.clock.advance(0)  # another turn of the reactor
         entry = pwd.getpwnam(USER)
@@ -100,45 +106,45 @@ class TestLogsOfAnotherUser:
         self, place: Path, logs: ProgramLogs, given: Deputized, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         own(place)
-        opened = []
+        tried = []
         really = given.deputies.directory
 
         def directory(*arguments: object) -> DeputyDirectory:
-            opened.append(arguments)
+            tried.append(arguments)
             return really(*arguments)  # type: ignore[arg-type]
 
         monkeypatch.setattr(given.deputies, "directory", directory)
         for number in range(3):
-            os.close(logs.open(theirs(), f"{place}/{number}"))
-        assert len(opened) == 1
+            os.close(opened(logs, theirs(), f"{place}/{number}"))
+        assert len(tried) == 1
         given.clock.advance(0)
-        os.close(logs.open(theirs(), f"{place}/3"))
-        assert len(opened) == 2
+        os.close(opened(logs, theirs(), f"{place}/3"))
+        assert len(tried) == 2
 
     def test_whose_process_it_is_decides(self, place: Path, logs: ProgramLogs) -> None:
         own(place)
-        os.close(logs.open(theirs(), f"{place}/log"))
+        os.close(opened(logs, theirs(), f"{place}/log"))
         for nobody_else in (process("web"), replace(process("web"), user="root")):
             with pytest.raises(UnsafePath, match=rf"^{place} belongs to {USER}"):
-                logs.open(nobody_else, f"{place}/log")
+                opened(logs, nobody_else, f"{place}/log")
 
     def test_a_file_of_theirs_in_our_directory_is_opened_by_them(
         self, place: Path, logs: ProgramLogs, starts: list[deputy.Who]
     ) -> None:
         (place / "log").touch()
         own(place / "log")
-        os.close(logs.open(theirs(), f"{place}/log"))
-        with logs.place(theirs(), f"{place}/log") as directory:
+        os.close(opened(logs, theirs(), f"{place}/log"))
+        with logs.directory(theirs(), f"{place}/log") as directory:
             os.close(directory.open("log", FLAGS, 0o600))
             directory.rename("log", "log.1")
         assert len(starts) == 1
         with pytest.raises(UnsafePath, match=rf"^{place}/log\.1 belongs to {USER}"):
-            logs.open(process("web"), f"{place}/log.1")
+            opened(logs, process("web"), f"{place}/log.1")
 
     def test_a_user_who_does_not_exist_is_told(self, place: Path, logs: ProgramLogs) -> None:
         own(place)
         with pytest.raises(SpawnError, match="no such user: nobody-at-all"):
-            logs.open(replace(process("web"), user="nobody-at-all"), f"{place}/log")
+            opened(logs, replace(process("web"), user="nobody-at-all"), f"{place}/log")
 
 
 class TestPlace:
@@ -154,7 +160,7 @@ class TestPlace:
         who = theirs() if owner == "theirs" else process("web")
         (place / "log").write_bytes(b"old")
         (place / "log.1").write_bytes(b"older")
-        with logs.place(who, f"{place}/log") as directory:
+        with logs.directory(who, f"{place}/log") as directory:
             assert directory.path == str(place)
             directory.rename_all([("log.1", "log.2"), ("log", "log.1")])
             os.close(directory.open("log", FLAGS, 0o600))
@@ -164,26 +170,14 @@ class TestPlace:
         assert found.st_size == 3
         assert sorted(os.listdir(place)) == ["log", "log.1"]
 
-    def test_it_is_not_the_one_that_logs_are_opened_in(
-        self, place: Path, logs: ProgramLogs
-    ) -> None:
-        os.close(logs.open(process("web"), f"{place}/a"))
-        with logs.place(process("web"), f"{place}/b"):
-            pass
-        os.close(logs.open(process("web"), f"{place}/c"))
-        with logs.place(process("web"), f"{place}/b") as directory:
-            logs._let_go()
-            os.close(directory.open("b", FLAGS, 0o600))
-        assert sorted(os.listdir(place)) == ["a", "b", "c"]
-
 
 @pytest.mark.parametrize("path", ["log", "", "/", "/tmp/..", "/tmp/."])
 def test_only_absolute_paths_of_files_are_opened(logs: ProgramLogs, path: str) -> None:
     with pytest.raises(LocalError):
-        logs.open(process("web"), path)
-    with pytest.raises(LocalError), logs.place(process("web"), path):
+        opened(logs, process("web"), path)
+    with pytest.raises(LocalError), logs.directory(process("web"), path):
         pass
 
 
 def test_the_mode_of_a_log_lets_its_group_read() -> None:
-    assert logfiles.MODE == 0o640
+    assert MODE == 0o640
