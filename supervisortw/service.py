@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -19,21 +20,25 @@ from twisted.logger import Logger
 
 from supervisortw import __version__
 from supervisortw.core.descriptors import needed
+from supervisortw.core.happening import Kind
 from supervisortw.core.memory import Memory
 from supervisortw.core.model import Configuration, Process, Settings
 from supervisortw.core.plan import Layout
 from supervisortw.daemon import proc
 from supervisortw.daemon.adopted import AdoptedProcesses
 from supervisortw.daemon.adoption import Adoption, Traces
+from supervisortw.daemon.asked import AskedBy
 from supervisortw.daemon.cgroups import Cgroups
 from supervisortw.daemon.compression import Compressor
 from supervisortw.daemon.daily import Daily
 from supervisortw.daemon.departures import Departures
+from supervisortw.daemon.deputies import Deputies
 from supervisortw.daemon.destinations import Destinations
 from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.exits import PidfdWatcher, exit_watcher
 from supervisortw.daemon.filelimits import FileLimit
 from supervisortw.daemon.heritage import Heritage
+from supervisortw.daemon.history import History, events_left
 from supervisortw.daemon.lent import LentSockets
 from supervisortw.daemon.listeners import Listeners
 from supervisortw.daemon.living import LivingProcesses
@@ -42,6 +47,7 @@ from supervisortw.daemon.logfile import LogFile
 from supervisortw.daemon.logfiles import ProgramLogs, daemon_log_directory
 from supervisortw.daemon.logpipe import LogPipes
 from supervisortw.daemon.notify import NotifySockets, notify_directory
+from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.orphans import Orphans
 from supervisortw.daemon.output import Output, PassedOn
 from supervisortw.daemon.places import make_directories
@@ -107,14 +113,15 @@ class DaemonService(Service):
         lent = LentSockets(store, living, configuration.sockets, self._left_processes)
         self.sockets = ProgramSockets(configuration.sockets, reactor, lent)
         self._notices = NotifySockets(self._notify_directory, reactor, store)
-        self._program_logs = ProgramLogs(reactor)
+        watcher = exit_watcher(reactor)
+        self._deputies = Deputies(reactor, watcher)
+        self._program_logs = ProgramLogs(reactor, self._deputies)
         stamps = Stamps()
         self._targets = Targets(reactor, self._in_thread, stamps, stdout)
         pipes = LogPipes(reactor, store)
         self._destinations = Destinations(pipes, self._targets, self._log_file, stamps)
         self._compressor = Compressor(self._in_thread)
         self._upkeep = DailyUpkeep(Daily(reactor), self._compressor)
-        watcher = exit_watcher(reactor)
         pidfds = watcher if isinstance(watcher, PidfdWatcher) else None
         departures = Departures(reactor, pidfds)
         self._adopted = AdoptedProcesses(reactor, departures, pidfds)
@@ -123,6 +130,9 @@ class DaemonService(Service):
         cgroups = Cgroups.find(heritage.token)
         bus = EventBus()
         bus.subscribe(_log_change)
+        events = events_left(state_directory, heritage.world)
+        self._history = History(reactor, time.time, events)
+        bus.subscribe(self._history.changed)
         self.supervisor = Supervisor(
             configuration,
             Surroundings(
@@ -136,6 +146,7 @@ class DaemonService(Service):
                     lambda: self.supervisor.roster.pids(),  # noqa: PLW0108  # which is being made here
                 ),
                 bus=bus,
+                history=self._history,
                 environment=dict(os.environ),
                 output_for=self._destinations.output,
                 daemon_log=logbook.target if logbook else _twistd_log(),
@@ -156,12 +167,14 @@ class DaemonService(Service):
                 left=heritage.left,
                 adoption=self._adoption(living) if heritage.follows else None,
                 remembered=Remembered(state_directory, self._in_thread),
+                oom=OomKills(reactor, cgroups),
             ),
         )
         if logbook is not None:
             anchor = heritage.left.logs.get(DAEMON_LOG)
             logbook.target.go_on(anchor, partial(self._journal.log, DAEMON_LOG))
-        self._factory = ControlFactory(control_portal(self.supervisor), reactor)
+        portal = control_portal(partial(AskedBy, self.supervisor), self._history.asked)
+        self._factory = ControlFactory(portal, reactor)
         self.listeners = Listeners(self._factory, peer_pid, reactor)
 
     def _fetched_store(self) -> DescriptorStore:
@@ -235,6 +248,7 @@ class DaemonService(Service):
         self._on_signal(signal.SIGHUP, self._reload)
         self._on_signal(signal.SIGUSR2, self.supervisor.outputs.reopen)
         self.listeners.watch(self.supervisor.configuration.settings)
+        self._history.note(Kind.DAEMON, self._beginning())
         try:
             self.supervisor.boot()
         except Exception:  # some programs may be going on, and clients can ask
@@ -246,6 +260,15 @@ class DaemonService(Service):
             self._reload()
         elif self._heritage.follows:
             self._look_at_the_disk()
+
+    def _beginning(self) -> str:
+        """Say how this daemon has come to be there."""
+        pid = os.getpid()
+        if not self._heritage.follows:
+            return f"supervisord {__version__} started, pid {pid}"
+        link = self._heritage.link
+        how = f" ({link.last_end})" if link is not None and link.last_end is not None else ""
+        return f"supervisord {__version__} took over, pid {pid}; the one before has died{how}"
 
     def _listen_to_the_holder(self) -> None:
         link = self._heritage.link
@@ -292,12 +315,14 @@ class DaemonService(Service):
         self._notices.close_all()
         await self.listeners.close()
         self._factory.close_sessions()
+        self._deputies.close()
         if self._heritage.link is None:
             self.forget()
 
     def forget(self) -> None:
         """Leave nothing behind that a later daemon would go on with; the holder knows of the end."""
         self._journal.remove()
+        self._history.forget()
 
     def end_by_signals(self) -> None:
         """Take TERM and INT over from the reactor: a second one disturbs nothing."""

@@ -66,17 +66,24 @@ class Desk:
         self, ask: Callable[[Session], Coroutine[Deferred[Any], Any, Answer]]
     ) -> tuple[list[tuple[str, Answer]], ExitCode]:
         """Ask every daemon; return hosts and answers, and the worst code of the errors, now printed."""
+        answers, worst = await self.every(ask)
+        return [
+            (host, answer) for host, answer in answers if not isinstance(answer, SupervisorError)
+        ], worst
+
+    async def every(
+        self, ask: Callable[[Session], Coroutine[Deferred[Any], Any, Answer]]
+    ) -> tuple[list[tuple[str, Answer | SupervisorError]], ExitCode]:
+        """Ask every daemon; return also those that failed, with the reason, which is printed now."""
         if not self.hosts.names:
             self.complain("no daemon is open; 'open ADDRESS' connects to one")
             return [], ExitCode.UNREACHABLE
-        answers = []
+        answers = await self.hosts.each(ask)
         worst = ExitCode.OK
-        for host, answer in await self.hosts.each(ask):
+        for _, answer in answers:
             if isinstance(answer, SupervisorError):
                 self.complain(str(answer))
                 worst = max(worst, code_of(answer))
-            else:
-                answers.append((host, answer))
         return answers, worst
 
     async def steer(

@@ -21,7 +21,7 @@ _STREAMS = {"stdout": "", "stderr": "/stderr"}
 
 
 async def _tail(desk: Desk, words: Sequence[str]) -> ExitCode:
-    follow, lines, names = _tail_arguments(words)
+    follow, lines, names = tail_arguments(words)
     if len(names) == 2 and names[1] in _STREAMS:
         names = [names[0] + _STREAMS[names[1]]]
     if len(names) != 1:
@@ -32,13 +32,13 @@ async def _tail(desk: Desk, words: Sequence[str]) -> ExitCode:
 async def _logtail(desk: Desk, words: Sequence[str]) -> ExitCode:
     counts = [word for word in words if _is_number(word)]
     others = [word for word in words if not _is_number(word)]
-    follow, lines, names = _tail_arguments([*others, *(f"-{count}" for count in counts[:1])])
+    follow, lines, names = tail_arguments([*others, *(f"-{count}" for count in counts[:1])])
     if names or len(counts) > 1:
         raise UsageError("logtail takes a number of lines")
     return await _show_log(desk, None, lines, follow=follow)
 
 
-def _tail_arguments(words: Sequence[str]) -> tuple[bool, int, list[str]]:
+def tail_arguments(words: Sequence[str]) -> tuple[bool, int, list[str]]:
     """Return whether to follow, how many lines, and the names."""
     follow, lines, names = False, LIMITS.tail_lines, []
     for word in words:
@@ -76,7 +76,7 @@ async def _show_log(desk: Desk, name: str | None, lines: int, *, follow: bool) -
                 await one.ended  # raises what ended it
             one.writer.flush()
         return worst
-    lost = await _all_ended(shown)
+    lost = await all_ended([one.ended for one in shown])
     for one in shown:
         one.stop()
     if not lost:
@@ -142,11 +142,11 @@ class Follow:
             self.ended.callback(None)
 
 
-async def _all_ended(shown: Sequence[Follow]) -> bool:
+async def all_ended(ends: Sequence[Deferred[None]]) -> bool:
     """Wait until the connection to every followed daemon is lost; False if Ctrl-C came before."""
     try:
-        for one in shown:
-            await one.ended
+        for end in ends:
+            await end
     except CancelledError:
         return False
     return True

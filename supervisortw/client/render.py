@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import time
 from collections.abc import Callable, Iterable, Sequence
 
+from supervisortw.core.happening import EventsAnswer, Happening
 from supervisortw.core.status import DaemonStatus, Outcome, ProgramStatus, ReloadAnswer
 from supervisortw.core.text import one_line, printable, seconds
 
@@ -68,6 +70,21 @@ def reload_lines(answer: ReloadAnswer, *, done: bool) -> list[str]:
     if done:
         lines += [f"{outcome.name}: {outcome.text}" for outcome in answer.outcomes]
     return [one_line(line) for line in lines]
+
+
+def event_line(event: Happening) -> str:
+    """Return what happened, with its time here and its number."""
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
+    return one_line(f"{when} #{event.number} {event.sentence}")
+
+
+def gap_lines(told: EventsAnswer) -> list[str]:
+    """Return the line that says which events before these are lost, if some are."""
+    if not told.lost_from:
+        return []
+    if told.lost_from == told.lost_to:
+        return [f"-- event {told.lost_from} is gone --"]
+    return [f"-- events {told.lost_from} to {told.lost_to} are gone --"]
 
 
 class LogWriter:

@@ -17,10 +17,12 @@ from twisted.python.failure import Failure
 from twisted.spread import pb
 
 from supervisortw.auth import user_name
+from supervisortw.core.happening import EventsAnswer
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, TcpAddress, UnixAddress
 from supervisortw.core.status import (
     DaemonStatus,
+    Explained,
     LogPiece,
     Outcome,
     Record,
@@ -37,7 +39,7 @@ from supervisortw.errors import (
 )
 from supervisortw.interfaces import Cancel, Clock
 from supervisortw.remote import wire
-from supervisortw.remote.follow import Receiver
+from supervisortw.remote.follow import EventReceiver, Receiver
 from supervisortw.remote.gate import ClientGate
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.security import Unsendable
@@ -119,6 +121,10 @@ class Session:
         """Tell how the daemon and the named programs stand."""
         return _record(DaemonStatus, await self.call("status", list(names)))
 
+    async def why(self, names: Sequence[str]) -> Explained:
+        """Tell why the named programs are as they are."""
+        return _record(Explained, await self.call("why", list(names)))
+
     async def start(self, names: Sequence[str]) -> list[Outcome]:
         """Start what is down and wait."""
         return _outcomes(await self.call("start", list(names)))
@@ -172,6 +178,17 @@ class Session:
     ) -> Cancel:
         """Call ``received`` with each new piece of a log from ``offset`` on; return a way to stop."""
         subscription = await self.call("follow", name, offset, Receiver(received))
+        return lambda: self._unfollow(subscription)
+
+    async def events(self, after: int, limit: int) -> EventsAnswer:
+        """Tell what has happened after the event of that number."""
+        return wire.events_of(await self.call("events", after, limit))
+
+    async def follow_events(
+        self, after: int, received: Callable[[EventsAnswer], Deferred[None] | None]
+    ) -> Cancel:
+        """Call ``received`` with what happens after the event of that number; return a way to stop."""
+        subscription = await self.call("follow_events", after, EventReceiver(received))
         return lambda: self._unfollow(subscription)
 
     def _unfollow(self, subscription: int) -> None:

@@ -9,6 +9,7 @@ from fakes.control import FakeControl
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from supervisortw.core.happening import EventsAnswer
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, UnixAddress
 from supervisortw.core.status import LogPiece
@@ -18,6 +19,7 @@ from supervisortw.interfaces import Cancel
 VERBS = frozenset(
     {
         "status",
+        "why",
         "start",
         "stop",
         "restart",
@@ -28,6 +30,7 @@ VERBS = frozenset(
         "tail",
         "read_log",
         "clear",
+        "events",
     }
 )
 
@@ -88,6 +91,28 @@ class FakeSession:
         unwatch = self.control.watch_log(name, grown)
         self.following += 1
         grown()
+
+        def stop() -> None:
+            self.following -= 1
+            unwatch()
+
+        return stop
+
+    async def follow_events(
+        self, after: int, received: Callable[[EventsAnswer], Deferred[None] | None]
+    ) -> Cancel:
+        self._look()
+        at = after
+
+        def more() -> None:
+            nonlocal at
+            while (told := self.control.history.answer(at, LIMITS.events_at_once)).end:
+                at = told.end
+                received(told)
+
+        unwatch = self.control.watch_events(more)
+        self.following += 1
+        more()
 
         def stop() -> None:
             self.following -= 1

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from supervisortw.client.command import UsageError
 from supervisortw.client.commands import run
 from supervisortw.client.exitcodes import ExitCode
-from supervisortw.client.logs import _tail_arguments
+from supervisortw.client.logs import tail_arguments
 from supervisortw.core.limits import LIMITS
 from supervisortw.errors import Unreachable
 
@@ -41,14 +41,14 @@ class TestArguments:
     def test_in_any_order(
         self, words: list[str], follow: bool, lines: int, names: list[str]
     ) -> None:
-        assert _tail_arguments(words) == (follow, lines, names)
+        assert tail_arguments(words) == (follow, lines, names)
 
     @pytest.mark.parametrize(
         "word", ["-x", "-", "--", "-f1", "--follow", "-1x", "-²", "-\x1b", "-" + "9" * 19]
     )
     def test_anything_else_with_a_dash_is_no_option(self, word: str) -> None:
         with pytest.raises(UsageError, match="unknown option: -") as caught:
-            _tail_arguments([word, "web"])
+            tail_arguments([word, "web"])
         assert str(caught.value).isprintable()
 
 

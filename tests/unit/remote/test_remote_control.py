@@ -315,7 +315,7 @@ class TestFollowing:
     def test_so_many_and_no_more(self, bench: Bench) -> None:
         most = LIMITS.subscriptions_per_session
         followed = [bench.call("follow", "web", 0, Reference()) for _ in range(most)]
-        with pytest.raises(Refused, match=f"at most {most} logs at a time"):
+        with pytest.raises(Refused, match=f"at most {most} logs and events at a time"):
             bench.call("follow", "web", 0, Reference())
         bench.call("unfollow", followed[0])
         bench.call("follow", "web", 0, Reference())
@@ -456,7 +456,7 @@ class TestFollower:
         with log_lines() as lines:
             followed.write(b"one\n")
         assert followed.stopped
-        assert lines[0] == "following a log failed"
+        assert lines[0] == "what is followed could not be pushed"
 
     def test_stopped_twice_is_stopped(self) -> None:
         followed = Followed(b"one\n")
@@ -505,7 +505,7 @@ class TestWhoMayIn:
         assert PeerChecker.credentialInterfaces == (IPeer,)
 
     def test_every_session_has_an_avatar_of_its_own(self, bench: Bench) -> None:
-        realm = ControlRealm(bench.control)
+        realm = ControlRealm(lambda who: bench.control)
         kind, one, logout = realm.requestAvatar(ALICE, None, pb.IPerspective)
         _, two, _ = realm.requestAvatar(ALICE, None, pb.IPerspective)
         assert kind is pb.IPerspective
