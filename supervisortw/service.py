@@ -324,6 +324,10 @@ class DaemonService(Service):
         self._journal.remove()
         self._history.forget()
 
+    def streams_have_changed(self) -> None:
+        """Let go of what were the daemon's standard output and standard error."""
+        self._targets.reopen_streams()
+
     def end_by_signals(self) -> None:
         """Take TERM and INT over from the reactor: a second one disturbs nothing."""
         self._on_signal(signal.SIGTERM, self._asked_to_end)

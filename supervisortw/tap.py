@@ -193,7 +193,7 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
         if link is not None:
             link.ready()
         if not foreground:
-            _let_go_of_the_terminal()
+            _let_go_of_the_terminal(service)
 
     service.startService()
     reactor.callWhenRunning(ready)
@@ -236,8 +236,9 @@ def _beside_us(program: str) -> str:
     return path if os.path.exists(path) else program
 
 
-def _let_go_of_the_terminal() -> None:
+def _let_go_of_the_terminal(service: DaemonService) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
     os.close(nowhere)
+    service.streams_have_changed()

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import stat
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -135,9 +134,9 @@ class Stream:
             return
         way, identity = self._source.open()
         self._let_go()
+        self._way, self._identity = way, identity
         if self._backlog.is_begun():  # nobody is to see the end of it alone
             self._backlog.drop()
-        self._way, self._identity = way, identity
         self._write()
 
     def forget(self, giver: Giver) -> None:
@@ -230,8 +229,7 @@ class SpecialFile:
                     raise UnsafePath(f"{self.where} belongs to somebody else, in {directory.path}")
                 descriptor = os.open(name, _flags(found.st_mode), dir_fd=directory.fd)
         except OSError as error:
-            reason = "nobody reads it" if error.errno == errno.ENXIO else error.strerror
-            raise LocalError(f"{self.where}: {reason}") from error
+            raise LocalError(f"{self.where}: {error.strerror}") from error
         opened = os.fstat(descriptor)
         if not _is_special(opened.st_mode):
             os.close(descriptor)
@@ -259,10 +257,9 @@ def _is_special(mode: int) -> bool:
 
 
 def _flags(mode: int) -> int:
-    # A FIFO that is open for reading, too, can be opened without a reader, and waits for the next one
-    # when that has gone. Linux promises it, POSIX does not.
-    both = stat.S_ISFIFO(mode) and sys.platform == "linux"
-    access = os.O_RDWR if both else os.O_WRONLY
+    # Opened for reading, too, a FIFO needs no reader to be there, and waits for the next one when that
+    # has gone. POSIX leaves it to the systems; Linux promises it.
+    access = os.O_RDWR if stat.S_ISFIFO(mode) else os.O_WRONLY
     return access | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

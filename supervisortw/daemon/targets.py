@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,7 @@ from supervisortw.daemon.stamps import Stamps
 from supervisortw.daemon.stream import SpecialFile, Stream, own_stream
 from supervisortw.daemon.syslogtcp import TcpServer
 from supervisortw.daemon.target import Target
+from supervisortw.errors import LocalError
 
 Key = str | SyslogAddress
 LOST_CONNECTION = "the connection was lost; messages may be missing here"
@@ -79,6 +81,13 @@ class Targets:
         if not shared.users:
             del self._shared[key]
             shared.target.close()
+
+    def reopen_streams(self) -> None:
+        """The daemon's own streams are others from now on."""
+        for name in DAEMON_STREAMS:
+            if name in self._shared:
+                with contextlib.suppress(LocalError):
+                    self._shared[name].target.reopen()
 
     def finish(self) -> Deferred[None]:
         """Fire when all is written that was given to any, or after LIMITS.target_last_seconds."""

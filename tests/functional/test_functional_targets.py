@@ -116,6 +116,15 @@ class TestContainer:
         wait_until(lambda: "bytes of its output were lost" in daemon.ask("status"), "it is told")
 
 
+def test_in_the_background_whoever_has_started_it_is_let_go(daemon: Daemon) -> None:
+    keys = ("logfile /dev/stdout", "stderr-logfile /dev/stderr")
+    daemon.write(shell("web", "echo one; echo two >&2; exec sleep 1000", *keys))
+    done = daemon.start()  # which waits for the end of its output
+    assert " is up\n" in done.stdout
+    streams = {os.readlink(f"/proc/{daemon.pid}/fd/{number}") for number in (1, 2)}
+    assert streams == {"/dev/null"}
+
+
 class TestFile:
     def test_lines_are_formed_in_another_way_by_a_reload(self, daemon: Daemon) -> None:
         script = 'trap "echo line" USR1; echo ready; while :; do sleep 0.05; done'

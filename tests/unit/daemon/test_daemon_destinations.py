@@ -367,6 +367,23 @@ class TestSyslog:
             bench.targets.release(outlet)
 
 
+def test_when_the_daemons_own_streams_change_they_are_let_go(bench: Bench) -> None:
+    kept = os.dup(1)
+    read_end, write_end = os.pipe()
+    os.dup2(write_end, 1)
+    os.close(write_end)
+    try:
+        os.close(bench.output("/dev/stdout").writer(US))
+        os.dup2(kept, 1)
+        bench.targets.reopen_streams()
+        os.set_blocking(read_end, False)
+        assert os.read(read_end, 1) == b"", "nobody has its other end"
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(read_end)
+
+
 class TestEnd:
     def test_the_daemon_waits_for_nothing_if_nothing_waits(self, bench: Bench) -> None:
         finished = bench.targets.finish()
