@@ -117,7 +117,7 @@ class DaemonService(Service):
         self._deputies = Deputies(reactor, watcher)
         self._program_logs = ProgramLogs(reactor, self._deputies)
         stamps = Stamps()
-        self._targets = Targets(reactor, self._in_thread, stamps, stdout)
+        self._targets = Targets(reactor, self._in_thread, stamps, stdout, self._note_of_log)
         pipes = LogPipes(reactor, store)
         self._destinations = Destinations(pipes, self._targets, self._log_file, stamps)
         self._compressor = Compressor(self._in_thread)
@@ -370,7 +370,12 @@ class DaemonService(Service):
         open_directory = partial(self._program_logs.directory, process, path)
         file = LogFile(path, open_directory, process.keeping, self._reactor, self._upkeep)
         file.go_on(self._heritage.left.logs.get(name), partial(self._journal.log, name))
+        file.loss.told = partial(self._note_of_log, name)
         return file
+
+    def _note_of_log(self, name: str, text: str) -> None:
+        """Let what is lost of the log of a process be an event."""
+        self._history.note(Kind.LOG, text, name.partition("/")[0])
 
     def _notify_directory(self) -> str:
         return notify_directory(self.supervisor.configuration.settings.state_directory)

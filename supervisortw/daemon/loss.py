@@ -13,15 +13,20 @@ from supervisortw.interfaces import Clock
 log = Logger(namespace="supervisor")
 
 
+def _unheard(text: str) -> None:
+    """Nobody is told."""
+
+
 class Loss:
     """Counts what is lost of a log, tells of it once, and says when to try again.
 
     ``bytes`` were lost since the log took something, and ``total`` ever; ``reason`` is why. ``form``
     makes a line of the log of what we have to say. What goes wrong again and again is told once in a
-    while.
+    while, to the daemon's log and to ``told``.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, told: Callable[[str], None] = _unheard) -> None:
+        self.told = told
         self.bytes = 0
         self.total = 0
         self.reason = ""
@@ -45,7 +50,9 @@ class Loss:
         if is_news and self._clock.seconds() >= self._next_telling:
             self._is_told = True
             self._next_telling = self._clock.seconds() + LIMITS.log_told_seconds
-            log.error("output is lost: {path}: {reason}", path=path, reason=reason)
+            text = f"output is lost: {path}: {reason}"
+            log.error("{text}", text=text)
+            self.told(text)
 
     def add(self, data: bytes) -> None:
         """These bytes are lost."""
@@ -73,7 +80,9 @@ class Loss:
         self._ends_with_line = True
         is_told, self._is_told = self._is_told, False
         if lost and is_told:
-            log.warn("writing to {path} again; {lost} bytes were lost", path=path, lost=lost)
+            text = f"writing to {path} again; {lost} bytes were lost"
+            log.warn("{text}", text=text)
+            self.told(text)
 
     def note(self, path: str) -> str:
         """Return what an operator should know, as the end of a sentence, or nothing."""

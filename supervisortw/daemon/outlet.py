@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from supervisortw.core.logline import Piece
 from supervisortw.daemon.lineform import Form
 from supervisortw.daemon.loss import Loss
@@ -12,12 +14,17 @@ NOT_READ = "it was closed before that was read"
 
 
 class Outlet:
-    """Gives lines to a target; what it does not take is dropped and counted, and marked there later."""
+    """Gives lines to a target; what it does not take is dropped and counted, and marked there later.
 
-    def __init__(self, target: Target, form: Form, clock: Clock) -> None:
+    ``told`` hears of that.
+    """
+
+    def __init__(
+        self, target: Target, form: Form, clock: Clock, told: Callable[[str], None]
+    ) -> None:
         self.form = form
         self.target = target
-        self._loss = Loss(clock)
+        self._loss = Loss(clock, told)
         self._loss.form = self._word
 
     def follow(self, before: Outlet) -> None:

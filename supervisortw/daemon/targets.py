@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -44,12 +45,21 @@ class _Shared:
 
 
 class Targets:
-    """Makes targets, and closes them when nobody has them any more; ``stdout`` is there already."""
+    """Makes targets, and closes them when nobody has them any more; ``stdout`` is there already.
+
+    ``told(name, text)`` hears what is lost of the log ``name``.
+    """
 
     def __init__(
-        self, reactor: Any, in_thread: InThread, stamps: Stamps, stdout: Stream | None = None
+        self,
+        reactor: Any,
+        in_thread: InThread,
+        stamps: Stamps,
+        stdout: Stream | None = None,
+        told: Callable[[str, str], None] = lambda name, text: None,
     ) -> None:
         self._reactor = reactor
+        self._told = told
         self._addresses = Addresses(in_thread)
         self._stamps = stamps
         self._host = socket.gethostname()
@@ -71,7 +81,7 @@ class Targets:
             form = syslog_form(process, name, self._host, self._stamps)
         else:
             form = form_of(process, name, self._stamps)
-        return Outlet(shared.target, form, self._reactor)
+        return Outlet(shared.target, form, self._reactor, partial(self._told, name))
 
     def release(self, outlet: Outlet) -> None:
         """An outlet is used no more."""

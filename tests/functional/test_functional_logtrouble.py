@@ -119,6 +119,9 @@ def test_a_full_disk(daemon: Daemon, small_disk: Path) -> None:
     assert numbers[gap + 1 :] == list(range(numbers[gap + 1], numbers[-1] + 1))
     assert f"printer: {lost} bytes of its output were lost" in printer.notes()
     assert f" error output is lost: {printer.log}: No space left on device\n" in daemon.log_text()
+    events = daemon.ask("events", "printer")
+    assert f"printer: output is lost: {printer.log}: No space left on device\n" in events
+    assert f"printer: writing to {printer.log} again; {lost} bytes were lost\n" in events
 
 
 def test_a_directory_that_is_removed(daemon: Daemon) -> None:

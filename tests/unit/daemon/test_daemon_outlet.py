@@ -52,10 +52,12 @@ class Bench:
     def __init__(self) -> None:
         self.clock = Clock()
         self.target = FakeTarget()
+        self.told: list[str] = []
         self.outlet = Outlet(
             self.target,
             form_of(process("web", log_format=LogFormat.TEXT), "web", stamps()),
             self.clock,
+            self.told.append,
         )
         self.sink = LineSink(self.outlet)
         self.read_end, self.write_end = os.pipe()
@@ -198,11 +200,21 @@ class TestLoss:
         bench.target.trouble = "Connection refused"
         assert bench.outlet.note() == "its output is waiting: /fifo: Connection refused"
 
+    def test_whoever_keeps_events_is_told(self, bench: Bench) -> None:
+        bench.target.trouble = "nobody reads it"
+        bench.say(b"lost\n")
+        bench.target.trouble = ""
+        bench.outlet.room()
+        assert bench.told == [
+            "output is lost: /fifo: nobody reads it",
+            "writing to /fifo again; 5 bytes were lost",
+        ]
+
     def test_another_outlet_goes_on_with_what_is_to_be_told(self, bench: Bench) -> None:
         bench.target.trouble = "nobody reads it"
         bench.say(b"lost\n")
         form = form_of(process("web", log_format=LogFormat.JSON), "web", stamps())
-        after = Outlet(FakeTarget(), form, bench.clock)
+        after = Outlet(FakeTarget(), form, bench.clock, bench.told.append)
         after.follow(bench.outlet)
         after.room()
         assert b"5 bytes are missing" in after.target.taken  # type: ignore[attr-defined]
