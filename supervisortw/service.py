@@ -29,11 +29,8 @@ from supervisortw.daemon.adopted import AdoptedProcesses
 from supervisortw.daemon.adoption import Adoption, Traces
 from supervisortw.daemon.asked import AskedBy
 from supervisortw.daemon.cgroups import Cgroups
-from supervisortw.daemon.compression import Compressor
-from supervisortw.daemon.daily import Daily
 from supervisortw.daemon.departures import Departures
 from supervisortw.daemon.deputies import Deputies
-from supervisortw.daemon.destinations import Destinations
 from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.exits import PidfdWatcher, exit_watcher
 from supervisortw.daemon.filelimits import FileLimit
@@ -42,27 +39,30 @@ from supervisortw.daemon.history import History, events_left
 from supervisortw.daemon.lent import LentSockets
 from supervisortw.daemon.listeners import Listeners
 from supervisortw.daemon.living import LivingProcesses
-from supervisortw.daemon.logbook import LogBook
-from supervisortw.daemon.logfile import LogFile
-from supervisortw.daemon.logfiles import ProgramLogs, daemon_log_directory
-from supervisortw.daemon.logpipe import LogPipes
+from supervisortw.daemon.logs.compression import Compressor
+from supervisortw.daemon.logs.daily import Daily
+from supervisortw.daemon.logs.destinations import Destinations
+from supervisortw.daemon.logs.logbook import LogBook
+from supervisortw.daemon.logs.logfile import LogFile
+from supervisortw.daemon.logs.logfiles import ProgramLogs, daemon_log_directory
+from supervisortw.daemon.logs.logpipe import LogPipes
+from supervisortw.daemon.logs.output import Output, PassedOn
+from supervisortw.daemon.logs.stamps import Stamps
+from supervisortw.daemon.logs.stream import Stream
+from supervisortw.daemon.logs.targets import Targets
+from supervisortw.daemon.logs.upkeep import DailyUpkeep
 from supervisortw.daemon.notify import NotifySockets, notify_directory
 from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.orphans import Orphans
-from supervisortw.daemon.output import Output, PassedOn
 from supervisortw.daemon.places import make_directories
 from supervisortw.daemon.remembered import Remembered
 from supervisortw.daemon.sessions import posix_sessions
 from supervisortw.daemon.sockets import ProgramSockets
 from supervisortw.daemon.spawn import PosixSpawner
-from supervisortw.daemon.stamps import Stamps
 from supervisortw.daemon.stdin import StdinPipes
-from supervisortw.daemon.stream import Stream
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.daemon.surroundings import Surroundings
-from supervisortw.daemon.targets import Targets
 from supervisortw.daemon.threads import in_thread
-from supervisortw.daemon.upkeep import DailyUpkeep
 from supervisortw.errors import LocalError, Refused
 from supervisortw.inforce import InForce
 from supervisortw.interfaces import DescriptorStore

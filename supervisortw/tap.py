@@ -24,19 +24,19 @@ from supervisortw.absence import without_tls
 from supervisortw.config.places import find
 from supervisortw.core.model import DAEMON_STREAMS, Configuration
 from supervisortw.core.text import printable
-from supervisortw.daemon.echo import Echo
 from supervisortw.daemon.heritage import inherit
 from supervisortw.daemon.link import HolderLink
-from supervisortw.daemon.logbook import LogBook
-from supervisortw.daemon.logfile import LogFile
-from supervisortw.daemon.logfiles import daemon_log_directory
+from supervisortw.daemon.logs.echo import Echo
+from supervisortw.daemon.logs.logbook import LogBook
+from supervisortw.daemon.logs.logfile import LogFile
+from supervisortw.daemon.logs.logfiles import daemon_log_directory
+from supervisortw.daemon.logs.stream import own_stream
 from supervisortw.daemon.places import (
     PidFile,
     lock_state_directory,
     make_directories,
     write_lock_pid,
 )
-from supervisortw.daemon.stream import own_stream
 from supervisortw.errors import ConfigError, LocalError
 from supervisortw.inforce import InForce
 from supervisortw.service import DaemonService

@@ -21,7 +21,7 @@ from supervisortw.daemon import deputy
 from supervisortw.daemon.deputy import DONE, IDENTITY, Who
 from supervisortw.daemon.exits import ExitWatcher, bury
 from supervisortw.daemon.filewords import FORBIDDEN, in_words, plain, user, verb
-from supervisortw.daemon.logdirectory import check_name
+from supervisortw.daemon.logs.logdirectory import check_name
 from supervisortw.daemon.trusted import check_file, closed_on_error, make_ready
 from supervisortw.errors import LocalError
 from supervisortw.interfaces import Clock, Identity, Timer

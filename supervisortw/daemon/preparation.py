@@ -16,7 +16,7 @@ from supervisortw.core.signals import death_signal
 from supervisortw.core.spawnid import VARIABLE, SpawnId
 from supervisortw.daemon.envfiles import read_all
 from supervisortw.daemon.identity import Identities
-from supervisortw.daemon.outputs import Outputs
+from supervisortw.daemon.logs.outputs import Outputs
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import Identity, SpawnRequest
 

@@ -13,7 +13,7 @@ from supervisortw.core.model import DISCARD, SYSLOG, Configuration, Process, Pro
 from supervisortw.core.plan import Layout, ProgramStep, Step
 from supervisortw.core.status import Outcome, Result
 from supervisortw.daemon.admission import Admission
-from supervisortw.daemon.outputs import Outputs, close_all
+from supervisortw.daemon.logs.outputs import Outputs, close_all
 from supervisortw.daemon.process import ManagedProcess
 from supervisortw.daemon.roster import Roster
 from supervisortw.daemon.together import all_of

@@ -35,7 +35,7 @@ from supervisortw.daemon.answers import end_escaped, in_asked_order, tell_escape
 from supervisortw.daemon.events import StateChanged
 from supervisortw.daemon.explaining import explain_all
 from supervisortw.daemon.identity import Identities
-from supervisortw.daemon.outputs import Outputs
+from supervisortw.daemon.logs.outputs import Outputs
 from supervisortw.daemon.preparation import Preparation
 from supervisortw.daemon.process import ManagedProcess
 from supervisortw.daemon.renewal import Renewal

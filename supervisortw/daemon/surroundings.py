@@ -16,9 +16,9 @@ from supervisortw.daemon.adoption import Adoption
 from supervisortw.daemon.events import EventBus
 from supervisortw.daemon.history import History
 from supervisortw.daemon.journal import Journal
+from supervisortw.daemon.logs.output import Log
+from supervisortw.daemon.logs.outputs import OutputFor
 from supervisortw.daemon.oom import OomKills
-from supervisortw.daemon.output import Log
-from supervisortw.daemon.outputs import OutputFor
 from supervisortw.daemon.preparation import (
     ControlGroups,
     ListeningSockets,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from supervisortw.daemon.filewords import in_words, kind, swapped, user, users, verb
-from supervisortw.daemon.logdirectory import check_name
+from supervisortw.daemon.logs.logdirectory import check_name
 from supervisortw.errors import UnsafePath
 
 # O_NONBLOCK: opening a FIFO must not wait. O_NOCTTY: a terminal must not become ours.

@@ -14,7 +14,7 @@ from supervisortw.core.happening import Kind
 from supervisortw.daemon.history import History, LeftEvents
 from supervisortw.daemon.journal import Journal
 from supervisortw.daemon.keptfile import KeptFile
-from supervisortw.daemon.output import PassedOn
+from supervisortw.daemon.logs.output import PassedOn
 from supervisortw.daemon.remembered import Remembered
 from supervisortw.errors import Refused, SpawnError
 from supervisortw.interfaces import Clock

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from supervisortw.daemon.logdirectory import LogDirectory
+from supervisortw.daemon.logs.logdirectory import LogDirectory
 from supervisortw.errors import LocalError
 
 

@@ -15,8 +15,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.tcp import Client
 
 from supervisortw.core.syslog import SyslogAddress, Transport, counted
-from supervisortw.daemon.addresses import Addresses
-from supervisortw.daemon.syslogtcp import TcpServer
+from supervisortw.daemon.logs.addresses import Addresses
+from supervisortw.daemon.logs.syslogtcp import TcpServer
 
 LOST = counted(b"<28>something may be missing")
 

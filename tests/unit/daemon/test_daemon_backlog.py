@@ -8,13 +8,13 @@ import pytest
 from fakes.giver import FakeGiver
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.daemon.backlog import Backlog
+from supervisortw.daemon.logs.backlog import Backlog
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = replace(LIMITS, target_bytes=20, target_share_bytes=8)
-    monkeypatch.setattr("supervisortw.daemon.backlog.LIMITS", limits)
+    monkeypatch.setattr("supervisortw.daemon.logs.backlog.LIMITS", limits)
 
 
 def write_all(backlog: Backlog) -> bytes:

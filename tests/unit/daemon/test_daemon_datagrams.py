@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.daemon.addresses import Addresses
-from supervisortw.daemon.datagrams import Datagrams, connect_local, connect_udp
+from supervisortw.daemon.logs.addresses import Addresses
+from supervisortw.daemon.logs.datagrams import Datagrams, connect_local, connect_udp
 
 MESSAGE = b"<30>web: hello"
 

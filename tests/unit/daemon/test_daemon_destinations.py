@@ -18,13 +18,13 @@ from twisted.internet.defer import Deferred, fail
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import DISCARD, SYSLOG, Keeping, LogFormat, Process
 from supervisortw.core.syslog import SyslogAddress, Transport
-from supervisortw.daemon.destinations import Destinations
-from supervisortw.daemon.logfile import LogFile
-from supervisortw.daemon.logpipe import LogPipes
-from supervisortw.daemon.output import Output, PassedOn, ProgramLog
-from supervisortw.daemon.sharedlog import SharedLog
-from supervisortw.daemon.stamps import Stamps
-from supervisortw.daemon.targets import Targets
+from supervisortw.daemon.logs.destinations import Destinations
+from supervisortw.daemon.logs.logfile import LogFile
+from supervisortw.daemon.logs.logpipe import LogPipes
+from supervisortw.daemon.logs.output import Output, PassedOn, ProgramLog
+from supervisortw.daemon.logs.sharedlog import SharedLog
+from supervisortw.daemon.logs.stamps import Stamps
+from supervisortw.daemon.logs.targets import Targets
 from supervisortw.errors import Refused, SpawnError
 
 US = os.geteuid()

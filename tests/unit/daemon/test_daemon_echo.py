@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from twisted.logger import Logger, LogPublisher, formatEvent
 
-from supervisortw.daemon.backlog import Giver
-from supervisortw.daemon.echo import Echo
+from supervisortw.daemon.logs.backlog import Giver
+from supervisortw.daemon.logs.echo import Echo
 
 
 class FakeTarget:
@@ -40,7 +40,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return what is logged."""
     events: list[Any] = []
     logger = Logger(namespace="supervisor", observer=LogPublisher(events.append))
-    monkeypatch.setattr("supervisortw.daemon.echo.log", logger)
+    monkeypatch.setattr("supervisortw.daemon.logs.echo.log", logger)
     return events
 
 

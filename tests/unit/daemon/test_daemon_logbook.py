@@ -20,10 +20,10 @@ from twisted.python.failure import Failure
 
 from supervisortw.config.datatypes import log_level
 from supervisortw.core.model import Keeping
-from supervisortw.daemon.echo import Echo
-from supervisortw.daemon.logbook import LEVELS, LogBook
-from supervisortw.daemon.logfile import LogFile
-from supervisortw.daemon.stream import own_stream
+from supervisortw.daemon.logs.echo import Echo
+from supervisortw.daemon.logs.logbook import LEVELS, LogBook
+from supervisortw.daemon.logs.logfile import LogFile
+from supervisortw.daemon.logs.stream import own_stream
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
@@ -201,7 +201,7 @@ def global_log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Let everything that is logged go to the observers in this list."""
     observers: list[Any] = []
     publisher = LogPublisher()
-    for name in ("loss", "events"):
+    for name in ("logs.loss", "events"):
         target = f"supervisortw.daemon.{name}.log"
         monkeypatch.setattr(target, Logger(namespace="supervisor", observer=publisher))
 

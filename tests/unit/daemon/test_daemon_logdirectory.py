@@ -11,7 +11,7 @@ import pytest
 from fakes.deputized import Deputized, deputized, identity
 from fakes.stranger import STRANGER, open_files, public_directory
 
-from supervisortw.daemon.logdirectory import LogDirectory
+from supervisortw.daemon.logs.logdirectory import LogDirectory
 from supervisortw.daemon.paths import open_parent
 from supervisortw.errors import LocalError, UnsafePath
 

@@ -23,7 +23,7 @@ from twisted.logger import LogLevel
 from supervisortw.core.anchor import Anchor
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Keeping
-from supervisortw.daemon.logfile import LogFile
+from supervisortw.daemon.logs.logfile import LogFile
 from supervisortw.errors import LocalError, Refused
 
 
@@ -792,7 +792,7 @@ def test_in_one_turn_no_more_is_taken_than_so_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = replace(LIMITS, log_splice_bytes=1000, log_read_bytes=1000)
-    monkeypatch.setattr("supervisortw.daemon.logfile.LIMITS", limits)
+    monkeypatch.setattr("supervisortw.daemon.logs.logfile.LIMITS", limits)
     bench = Bench(tmp_path)
     os.write(bench.writer, b"x" * 5000)
     assert bench.log.take(bench.reader) == 1000

@@ -16,8 +16,8 @@ from fakes.stranger import open_files, public_directory
 from supervisortw.core.model import Process
 from supervisortw.daemon import deputy
 from supervisortw.daemon.deputies import DeputyDirectory
-from supervisortw.daemon.logfiles import ProgramLogs
-from supervisortw.daemon.rotation import FLAGS, MODE
+from supervisortw.daemon.logs.logfiles import ProgramLogs
+from supervisortw.daemon.logs.rotation import FLAGS, MODE
 from supervisortw.errors import LocalError, SpawnError, UnsafePath
 
 USER = "games"  # nearly every machine has it

@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.daemon import logpipe
-from supervisortw.daemon.logpipe import LogPipe, LogPipes
+from supervisortw.daemon.logs import logpipe
+from supervisortw.daemon.logs.logpipe import LogPipe, LogPipes
 from supervisortw.errors import SpawnError
 
 US = os.geteuid()

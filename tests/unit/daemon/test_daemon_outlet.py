@@ -15,11 +15,11 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.logline import Piece
 from supervisortw.core.model import LogFormat
 from supervisortw.core.syslog import SyslogAddress, Transport
-from supervisortw.daemon.backlog import Giver
-from supervisortw.daemon.lineform import form_of, syslog_form
-from supervisortw.daemon.linesink import LineSink
-from supervisortw.daemon.outlet import Outlet
-from supervisortw.daemon.stamps import Stamps
+from supervisortw.daemon.logs.backlog import Giver
+from supervisortw.daemon.logs.lineform import form_of, syslog_form
+from supervisortw.daemon.logs.linesink import LineSink
+from supervisortw.daemon.logs.outlet import Outlet
+from supervisortw.daemon.logs.stamps import Stamps
 
 LOCAL = "2026-11-27 21:40:01"
 UTC = "2026-11-27T21:40:01.500Z"

@@ -19,10 +19,10 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
 from supervisortw.core.model import Keeping, Process
-from supervisortw.daemon.logdirectory import LogDirectory
-from supervisortw.daemon.logfile import LogFile
-from supervisortw.daemon.logpipe import LogPipe, LogPipes, Sink
-from supervisortw.daemon.output import PassedOn, ProgramLog
+from supervisortw.daemon.logs.logdirectory import LogDirectory
+from supervisortw.daemon.logs.logfile import LogFile
+from supervisortw.daemon.logs.logpipe import LogPipe, LogPipes, Sink
+from supervisortw.daemon.logs.output import PassedOn, ProgramLog
 from supervisortw.daemon.store import NoStore
 from supervisortw.errors import LocalError, Refused, SpawnError
 from supervisortw.interfaces import DescriptorStore

@@ -15,9 +15,10 @@ from fakes.watcher import FakeWatcher
 from twisted.internet.task import Clock
 
 from supervisortw.core.model import Settings, TcpAddress, UnixAddress
-from supervisortw.daemon import logfiles
 from supervisortw.daemon.deputies import Deputies
-from supervisortw.daemon.logfiles import ProgramLogs, daemon_log_directory
+from supervisortw.daemon.logs import logfiles
+from supervisortw.daemon.logs.logfiles import ProgramLogs, daemon_log_directory
+from supervisortw.daemon.logs.rotation import FLAGS, MODE
 from supervisortw.daemon.places import (
     PidFile,
     lock_state_directory,
@@ -26,7 +27,6 @@ from supervisortw.daemon.places import (
     refuse_unsafe_files,
     write_lock_pid,
 )
-from supervisortw.daemon.rotation import FLAGS, MODE
 from supervisortw.daemon.trusted import TrustedDirectory
 from supervisortw.errors import AlreadyRunning, ConfigError, LocalError, UnsafePath
 

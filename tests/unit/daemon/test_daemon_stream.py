@@ -16,9 +16,9 @@ from fakes.giver import FakeGiver
 from fakes.reactor import FakeReactor
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.daemon import ways
-from supervisortw.daemon.stream import OwnStream, SpecialFile, Stream, is_special
-from supervisortw.daemon.ways import OwnWay, SharedWay, SocketWay, way_to
+from supervisortw.daemon.logs import ways
+from supervisortw.daemon.logs.stream import OwnStream, SpecialFile, Stream, is_special
+from supervisortw.daemon.logs.ways import OwnWay, SharedWay, SocketWay, way_to
 from supervisortw.errors import LocalError, UnsafePath
 
 PIPE_BYTES = 4 * select.PIPE_BUF

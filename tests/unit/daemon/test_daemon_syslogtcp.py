@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.syslog import SyslogAddress, Transport
-from supervisortw.daemon.addresses import Addresses
-from supervisortw.daemon.syslogtcp import TcpServer
+from supervisortw.daemon.logs.addresses import Addresses
+from supervisortw.daemon.logs.syslogtcp import TcpServer
 
 
 class Bench:

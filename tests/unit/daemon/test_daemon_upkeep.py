@@ -18,10 +18,10 @@ from twisted.logger import LogLevel
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Keeping
-from supervisortw.daemon.compression import Compressor
-from supervisortw.daemon.daily import Daily, next_time
-from supervisortw.daemon.logfile import LogFile
-from supervisortw.daemon.upkeep import DailyUpkeep
+from supervisortw.daemon.logs.compression import Compressor
+from supervisortw.daemon.logs.daily import Daily, next_time
+from supervisortw.daemon.logs.logfile import LogFile
+from supervisortw.daemon.logs.upkeep import DailyUpkeep
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from functools import partial
 from supervisortw.core.model import Process
 from supervisortw.daemon.deputies import Deputies
 from supervisortw.daemon.identity import Identities
-from supervisortw.daemon.logdirectory import LogDirectory, OpenDirectory, check_name
+from supervisortw.daemon.logs.logdirectory import LogDirectory, OpenDirectory, check_name
 from supervisortw.daemon.paths import open_parent
 from supervisortw.daemon.places import owners
 from supervisortw.daemon.trusted import TrustedDirectory

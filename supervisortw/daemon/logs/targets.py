@@ -22,14 +22,14 @@ from supervisortw.core.syslog import (
     network_head,
     priority,
 )
-from supervisortw.daemon.addresses import Addresses, InThread
-from supervisortw.daemon.datagrams import Datagrams, connect_local, connect_udp
-from supervisortw.daemon.lineform import form_of, syslog_form
-from supervisortw.daemon.outlet import Outlet
-from supervisortw.daemon.stamps import Stamps
-from supervisortw.daemon.stream import SpecialFile, Stream, own_stream
-from supervisortw.daemon.syslogtcp import TcpServer
-from supervisortw.daemon.target import Target
+from supervisortw.daemon.logs.addresses import Addresses, InThread
+from supervisortw.daemon.logs.datagrams import Datagrams, connect_local, connect_udp
+from supervisortw.daemon.logs.lineform import form_of, syslog_form
+from supervisortw.daemon.logs.outlet import Outlet
+from supervisortw.daemon.logs.stamps import Stamps
+from supervisortw.daemon.logs.stream import SpecialFile, Stream, own_stream
+from supervisortw.daemon.logs.syslogtcp import TcpServer
+from supervisortw.daemon.logs.target import Target
 from supervisortw.errors import LocalError
 
 Key = str | SyslogAddress

@@ -18,7 +18,7 @@ import os
 from dataclasses import dataclass
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.daemon.logdirectory import LogDirectory
+from supervisortw.daemon.logs.logdirectory import LogDirectory
 from supervisortw.errors import LocalError
 
 FLAGS = os.O_RDWR | os.O_CREAT

@@ -10,7 +10,7 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.logline import Piece
 from supervisortw.core.model import STDERR, LogFormat, Process
 from supervisortw.core.syslog import Severity, Transport
-from supervisortw.daemon.stamps import Stamps
+from supervisortw.daemon.logs.stamps import Stamps
 
 
 class Form(Protocol):

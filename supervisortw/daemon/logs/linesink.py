@@ -7,8 +7,8 @@ from typing import Protocol
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.logline import LineBuffer, Piece
-from supervisortw.daemon.lineform import Form
-from supervisortw.daemon.logfile import LogFile
+from supervisortw.daemon.logs.lineform import Form
+from supervisortw.daemon.logs.logfile import LogFile
 
 DIED = "output may be missing here: supervisord died"
 

@@ -17,9 +17,9 @@ from twisted.logger import (
 from zope.interface import implementer
 
 from supervisortw.core.text import one_line
-from supervisortw.daemon.echo import Echo
 from supervisortw.daemon.events import StateChanged
-from supervisortw.daemon.logfile import LogFile
+from supervisortw.daemon.logs.echo import Echo
+from supervisortw.daemon.logs.logfile import LogFile
 
 # The words of supervisor 1.0, and the nearest level of Twisted.
 LEVELS = {

@@ -19,8 +19,8 @@ from zope.interface import implementer
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.syslog import SyslogAddress
-from supervisortw.daemon.addresses import Address, Addresses, why_not_found
-from supervisortw.daemon.backlog import Backlog, Giver
+from supervisortw.daemon.logs.addresses import Address, Addresses, why_not_found
+from supervisortw.daemon.logs.backlog import Backlog, Giver
 from supervisortw.interfaces import Cancel, Timer
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from supervisortw.core.anchor import Anchor
-from supervisortw.daemon.logdirectory import LogDirectory
-from supervisortw.daemon.rotation import older
+from supervisortw.daemon.logs.logdirectory import LogDirectory
+from supervisortw.daemon.logs.rotation import older
 
 
 @dataclass(frozen=True, slots=True)

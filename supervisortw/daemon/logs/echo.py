@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
-from supervisortw.daemon.target import Target
+from supervisortw.daemon.logs.target import Target
 
 log = Logger(namespace="supervisor")
 

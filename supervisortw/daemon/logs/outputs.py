@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import STDERR, Process
 from supervisortw.core.selection import unknown_name
-from supervisortw.daemon.output import Log, Output
+from supervisortw.daemon.logs.output import Log, Output
 from supervisortw.errors import LocalError, Refused
 from supervisortw.interfaces import Cancel
 

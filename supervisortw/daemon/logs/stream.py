@@ -15,10 +15,10 @@ from zope.interface import implementer
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import DAEMON_STREAMS
-from supervisortw.daemon.backlog import Backlog, Giver
+from supervisortw.daemon.logs.backlog import Backlog, Giver
+from supervisortw.daemon.logs.ways import OwnWay, Way, way_to
 from supervisortw.daemon.paths import open_parent
 from supervisortw.daemon.places import owners
-from supervisortw.daemon.ways import OwnWay, Way, way_to
 from supervisortw.errors import LocalError, UnsafePath
 from supervisortw.interfaces import Clock
 

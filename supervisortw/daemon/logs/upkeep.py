@@ -8,8 +8,8 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from supervisortw.core.model import Keeping
-from supervisortw.daemon.compression import Compressor, OlderFiles
-from supervisortw.daemon.daily import Daily
+from supervisortw.daemon.logs.compression import Compressor, OlderFiles
+from supervisortw.daemon.logs.daily import Daily
 from supervisortw.errors import LocalError
 
 log = Logger(namespace="supervisor")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from supervisortw.daemon.backlog import Giver
+from supervisortw.daemon.logs.backlog import Giver
 
 
 class Target(Protocol):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from supervisortw.core.model import Process
-from supervisortw.daemon.lineform import style_of
-from supervisortw.daemon.linesink import LineSink
-from supervisortw.daemon.logpipe import LogPipe, Sink
-from supervisortw.daemon.outlet import Outlet
-from supervisortw.daemon.output import NotKept, not_writable
+from supervisortw.daemon.logs.lineform import style_of
+from supervisortw.daemon.logs.linesink import LineSink
+from supervisortw.daemon.logs.logpipe import LogPipe, Sink
+from supervisortw.daemon.logs.outlet import Outlet
+from supervisortw.daemon.logs.output import NotKept, not_writable
 from supervisortw.errors import LocalError
 
 

@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.daemon.addresses import Address, Addresses, why_not_found
-from supervisortw.daemon.backlog import Backlog, Giver
+from supervisortw.daemon.logs.addresses import Address, Addresses, why_not_found
+from supervisortw.daemon.logs.backlog import Backlog, Giver
 from supervisortw.daemon.paths import open_parent
 from supervisortw.daemon.places import owners
 from supervisortw.errors import LocalError, UnsafePath

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from functools import partial
 
 from supervisortw.core.model import DAEMON_STREAMS, DISCARD, SYSLOG, LogFormat, Process
-from supervisortw.daemon.lineform import form_of
-from supervisortw.daemon.linesink import FormedFile, LineSink
-from supervisortw.daemon.logfile import LogFile
-from supervisortw.daemon.logpipe import LogPipes
-from supervisortw.daemon.loss import raw_line
-from supervisortw.daemon.output import Output, PassedOn, ProgramLog
-from supervisortw.daemon.sharedlog import SharedLog
-from supervisortw.daemon.stamps import Stamps
-from supervisortw.daemon.stream import is_special
-from supervisortw.daemon.targets import Targets
+from supervisortw.daemon.logs.lineform import form_of
+from supervisortw.daemon.logs.linesink import FormedFile, LineSink
+from supervisortw.daemon.logs.logfile import LogFile
+from supervisortw.daemon.logs.logpipe import LogPipes
+from supervisortw.daemon.logs.loss import raw_line
+from supervisortw.daemon.logs.output import Output, PassedOn, ProgramLog
+from supervisortw.daemon.logs.sharedlog import SharedLog
+from supervisortw.daemon.logs.stamps import Stamps
+from supervisortw.daemon.logs.stream import is_special
+from supervisortw.daemon.logs.targets import Targets
 
 # Is given a process, the name of the log and the path of its file.
 FileFor = Callable[[Process, str, str], LogFile]

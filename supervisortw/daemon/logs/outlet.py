@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from supervisortw.core.logline import Piece
-from supervisortw.daemon.lineform import Form
-from supervisortw.daemon.loss import Loss
-from supervisortw.daemon.target import Target
+from supervisortw.daemon.logs.lineform import Form
+from supervisortw.daemon.logs.loss import Loss
+from supervisortw.daemon.logs.target import Target
 from supervisortw.interfaces import Clock
 
 NOT_READ = "it was closed before that was read"

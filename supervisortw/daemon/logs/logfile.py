@@ -21,13 +21,13 @@ from supervisortw.core.anchor import Anchor
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Keeping
 from supervisortw.core.status import LogPiece
-from supervisortw.daemon import rotation
-from supervisortw.daemon.compression import OlderFiles
-from supervisortw.daemon.generations import Generation, begin_after, read_older, size_of_older
-from supervisortw.daemon.logdirectory import LogDirectory, OpenDirectory
-from supervisortw.daemon.loss import Loss
-from supervisortw.daemon.tailing import beginning_of_lines
-from supervisortw.daemon.upkeep import NoUpkeep, Upkeep
+from supervisortw.daemon.logs import rotation
+from supervisortw.daemon.logs.compression import OlderFiles
+from supervisortw.daemon.logs.generations import Generation, begin_after, read_older, size_of_older
+from supervisortw.daemon.logs.logdirectory import LogDirectory, OpenDirectory
+from supervisortw.daemon.logs.loss import Loss
+from supervisortw.daemon.logs.tailing import beginning_of_lines
+from supervisortw.daemon.logs.upkeep import NoUpkeep, Upkeep
 from supervisortw.errors import LocalError, Refused
 from supervisortw.interfaces import Cancel, Clock
 
@@ -72,9 +72,7 @@ class LogFile:
         self._next_reopening = 0.0
         self._watchers: list[Callable[[], None]] = []
         self._last: Generation | None = None  # the one before this, as long as somebody follows
-        self._start: int | None = (
-            None  # not known before somebody reads, of this daemon or the last
-        )
+        self._start: int | None = None  # not known before somebody reads, or has read
         self._floor = 0
         self._epoch = ""
         self._anchor: Anchor | None = None  # of the present file, or the last one that was noted

@@ -18,8 +18,8 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.daemon.logdirectory import LogDirectory, OpenDirectory
-from supervisortw.daemon.rotation import FLAGS, GZ, MODE, older, remove
+from supervisortw.daemon.logs.logdirectory import LogDirectory, OpenDirectory
+from supervisortw.daemon.logs.rotation import FLAGS, GZ, MODE, older, remove
 from supervisortw.errors import LocalError
 
 log = Logger(namespace="supervisor")

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from supervisortw.core.model import Process
 from supervisortw.core.status import LogPiece
-from supervisortw.daemon.lineform import style_of
-from supervisortw.daemon.linesink import LineSink
-from supervisortw.daemon.logfile import LogFile
-from supervisortw.daemon.logpipe import LogPipe, Sink
+from supervisortw.daemon.logs.lineform import style_of
+from supervisortw.daemon.logs.linesink import LineSink
+from supervisortw.daemon.logs.logfile import LogFile
+from supervisortw.daemon.logs.logpipe import LogPipe, Sink
 from supervisortw.errors import PASSING, LocalError, Refused, SpawnError
 from supervisortw.interfaces import Cancel
 
