@@ -11,9 +11,10 @@ from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
 
 from supervisortw.core.born import Born
 from supervisortw.core.environment import Login
+from supervisortw.core.happening import EventsAnswer
 from supervisortw.core.model import Limit
 from supervisortw.core.spawnid import SpawnId
-from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer
+from supervisortw.core.status import DaemonStatus, Explained, LogPiece, Outcome, ReloadAnswer
 
 Cancel = Callable[[], None]
 
@@ -183,6 +184,12 @@ class Control(Protocol):
     async def status(self, names: Sequence[str]) -> DaemonStatus:
         """Tell how the daemon and the named programs stand; no names means all."""
 
+    async def why(self, names: Sequence[str]) -> Explained:
+        """Tell why each of the named processes is as it is, and how its last ones have ended.
+
+        Raises Refused for more than LIMITS.explained_at_once of them.
+        """
+
     async def start(self, names: Sequence[str]) -> list[Outcome]:
         """Start what is down and wait until each is up, or has failed."""
 
@@ -228,3 +235,12 @@ class Control(Protocol):
 
     def watch_log(self, name: str | None, grown: Callable[[], None]) -> Cancel:
         """Call ``grown`` each time the log has changed. Raises Refused if there is no such log."""
+
+    async def events(self, after: int, limit: int) -> EventsAnswer:
+        """Tell what has happened after the event of that number, and which numbers are lost.
+
+        There are at most ``limit`` events in the answer, and no more than fit into a page.
+        """
+
+    def watch_events(self, told: Callable[[], None]) -> Cancel:
+        """Call ``told`` once whenever something has happened, however much it is."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -19,20 +20,25 @@ from twisted.logger import Logger
 
 from supervisortw import __version__
 from supervisortw.core.descriptors import needed
+from supervisortw.core.happening import Kind
 from supervisortw.core.memory import Memory
 from supervisortw.core.model import Configuration, Process, Settings
 from supervisortw.core.plan import Layout
 from supervisortw.daemon import proc
 from supervisortw.daemon.adopted import AdoptedProcesses
 from supervisortw.daemon.adoption import Adoption, Traces
+from supervisortw.daemon.asked import AskedBy
 from supervisortw.daemon.cgroups import Cgroups
 from supervisortw.daemon.compression import Compressor
 from supervisortw.daemon.daily import Daily
 from supervisortw.daemon.departures import Departures
+from supervisortw.daemon.deputies import Deputies
+from supervisortw.daemon.destinations import Destinations
 from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.exits import PidfdWatcher, exit_watcher
 from supervisortw.daemon.filelimits import FileLimit
 from supervisortw.daemon.heritage import Heritage
+from supervisortw.daemon.history import History, events_left
 from supervisortw.daemon.lent import LentSockets
 from supervisortw.daemon.listeners import Listeners
 from supervisortw.daemon.living import LivingProcesses
@@ -41,16 +47,20 @@ from supervisortw.daemon.logfile import LogFile
 from supervisortw.daemon.logfiles import ProgramLogs, daemon_log_directory
 from supervisortw.daemon.logpipe import LogPipes
 from supervisortw.daemon.notify import NotifySockets, notify_directory
+from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.orphans import Orphans
-from supervisortw.daemon.output import Output, PassedOn, output_for
+from supervisortw.daemon.output import Output, PassedOn
 from supervisortw.daemon.places import make_directories
 from supervisortw.daemon.remembered import Remembered
 from supervisortw.daemon.sessions import posix_sessions
 from supervisortw.daemon.sockets import ProgramSockets
 from supervisortw.daemon.spawn import PosixSpawner
+from supervisortw.daemon.stamps import Stamps
 from supervisortw.daemon.stdin import StdinPipes
+from supervisortw.daemon.stream import Stream
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.daemon.surroundings import Surroundings
+from supervisortw.daemon.targets import Targets
 from supervisortw.daemon.threads import in_thread
 from supervisortw.daemon.upkeep import DailyUpkeep
 from supervisortw.errors import LocalError, Refused
@@ -71,7 +81,8 @@ class DaemonService(Service):
 
     ``in_force`` is where ``configuration`` came from, and ``heritage`` what the daemon before has left.
     ``reload_at_once`` applies what the disk says as soon as the processes that are left are taken over.
-    Without a ``logbook`` the log is somebody else's (twistd's).
+    Without a ``logbook`` the log is somebody else's (twistd's). ``stdout`` is what the logbook writes
+    to as well, if it does.
     """
 
     def __init__(
@@ -83,6 +94,7 @@ class DaemonService(Service):
         logbook: LogBook | None,
         *,
         reload_at_once: bool = False,
+        stdout: Stream | None = None,
     ) -> None:
         self._in_force = in_force
         self._heritage = heritage
@@ -101,11 +113,15 @@ class DaemonService(Service):
         lent = LentSockets(store, living, configuration.sockets, self._left_processes)
         self.sockets = ProgramSockets(configuration.sockets, reactor, lent)
         self._notices = NotifySockets(self._notify_directory, reactor, store)
-        self._program_logs = ProgramLogs(reactor)
-        self._log_pipes = LogPipes(reactor, store)
+        watcher = exit_watcher(reactor)
+        self._deputies = Deputies(reactor, watcher)
+        self._program_logs = ProgramLogs(reactor, self._deputies)
+        stamps = Stamps()
+        self._targets = Targets(reactor, self._in_thread, stamps, stdout)
+        pipes = LogPipes(reactor, store)
+        self._destinations = Destinations(pipes, self._targets, self._log_file, stamps)
         self._compressor = Compressor(self._in_thread)
         self._upkeep = DailyUpkeep(Daily(reactor), self._compressor)
-        watcher = exit_watcher(reactor)
         pidfds = watcher if isinstance(watcher, PidfdWatcher) else None
         departures = Departures(reactor, pidfds)
         self._adopted = AdoptedProcesses(reactor, departures, pidfds)
@@ -114,6 +130,9 @@ class DaemonService(Service):
         cgroups = Cgroups.find(heritage.token)
         bus = EventBus()
         bus.subscribe(_log_change)
+        events = events_left(state_directory, heritage.world)
+        self._history = History(reactor, time.time, events)
+        bus.subscribe(self._history.changed)
         self.supervisor = Supervisor(
             configuration,
             Surroundings(
@@ -127,8 +146,9 @@ class DaemonService(Service):
                     lambda: self.supervisor.roster.pids(),  # noqa: PLW0108  # which is being made here
                 ),
                 bus=bus,
+                history=self._history,
                 environment=dict(os.environ),
-                output_for=self._output_for,
+                output_for=self._destinations.output,
                 daemon_log=logbook.target if logbook else _twistd_log(),
                 stdin=StdinPipes(reactor, store),
                 sockets=self.sockets,
@@ -147,12 +167,14 @@ class DaemonService(Service):
                 left=heritage.left,
                 adoption=self._adoption(living) if heritage.follows else None,
                 remembered=Remembered(state_directory, self._in_thread),
+                oom=OomKills(reactor, cgroups),
             ),
         )
         if logbook is not None:
             anchor = heritage.left.logs.get(DAEMON_LOG)
             logbook.target.go_on(anchor, partial(self._journal.log, DAEMON_LOG))
-        self._factory = ControlFactory(control_portal(self.supervisor), reactor)
+        portal = control_portal(partial(AskedBy, self.supervisor), self._history.asked)
+        self._factory = ControlFactory(portal, reactor)
         self.listeners = Listeners(self._factory, peer_pid, reactor)
 
     def _fetched_store(self) -> DescriptorStore:
@@ -226,6 +248,7 @@ class DaemonService(Service):
         self._on_signal(signal.SIGHUP, self._reload)
         self._on_signal(signal.SIGUSR2, self.supervisor.outputs.reopen)
         self.listeners.watch(self.supervisor.configuration.settings)
+        self._history.note(Kind.DAEMON, self._beginning())
         try:
             self.supervisor.boot()
         except Exception:  # some programs may be going on, and clients can ask
@@ -237,6 +260,15 @@ class DaemonService(Service):
             self._reload()
         elif self._heritage.follows:
             self._look_at_the_disk()
+
+    def _beginning(self) -> str:
+        """Say how this daemon has come to be there."""
+        pid = os.getpid()
+        if not self._heritage.follows:
+            return f"supervisord {__version__} started, pid {pid}"
+        link = self._heritage.link
+        how = f" ({link.last_end})" if link is not None and link.last_end is not None else ""
+        return f"supervisord {__version__} took over, pid {pid}; the one before has died{how}"
 
     def _listen_to_the_holder(self) -> None:
         link = self._heritage.link
@@ -277,17 +309,20 @@ class DaemonService(Service):
 
     async def _stop(self) -> None:
         await self.supervisor.shutdown()
+        await self._targets.finish()
         self.sockets.close()
         self._compressor.stop()
         self._notices.close_all()
         await self.listeners.close()
         self._factory.close_sessions()
+        self._deputies.close()
         if self._heritage.link is None:
             self.forget()
 
     def forget(self) -> None:
         """Leave nothing behind that a later daemon would go on with; the holder knows of the end."""
         self._journal.remove()
+        self._history.forget()
 
     def end_by_signals(self) -> None:
         """Take TERM and INT over from the reactor: a second one disturbs nothing."""
@@ -326,13 +361,6 @@ class DaemonService(Service):
     def _thread_is_done(self, result: object) -> object:
         self._file_limit.thread_ends()
         return result
-
-    def _output_for(self, process: Process, name: str, path: str) -> Output:
-        return output_for(
-            path,
-            lambda: self._log_file(process, name, path),
-            partial(self._log_pipes.pipe, name),
-        )
 
     def _log_file(self, process: Process, name: str, path: str) -> LogFile:
         open_directory = partial(self._program_logs.directory, process, path)

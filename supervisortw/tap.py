@@ -22,8 +22,9 @@ from supervisortw import __version__
 from supervisortw import options as command_line
 from supervisortw.absence import without_tls
 from supervisortw.config.places import find
-from supervisortw.core.model import Configuration
+from supervisortw.core.model import DAEMON_STREAMS, Configuration
 from supervisortw.core.text import printable
+from supervisortw.daemon.echo import Echo
 from supervisortw.daemon.heritage import inherit
 from supervisortw.daemon.link import HolderLink
 from supervisortw.daemon.logbook import LogBook
@@ -35,6 +36,7 @@ from supervisortw.daemon.places import (
     make_directories,
     write_lock_pid,
 )
+from supervisortw.daemon.stream import own_stream
 from supervisortw.errors import ConfigError, LocalError
 from supervisortw.inforce import InForce
 from supervisortw.service import DaemonService
@@ -156,13 +158,20 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
         settings.logfile, daemon_log_directory(settings.logfile), settings.keeping, reactor
     )
     logfile.open()
-    logbook = LogBook(logfile, settings.loglevel, echo=foreground)
+    stdout = own_stream(DAEMON_STREAMS[0], reactor)
+    logbook = LogBook(logfile, settings.loglevel, Echo(stdout) if foreground else None)
     globalLogBeginner.beginLoggingTo([logbook.observer()], redirectStandardIO=False)
     pidfile = PidFile(settings.pidfile)
     if link is not None and link.last_end is not None:
         log.error("supervisord has died ({how}) and was started again", how=link.last_end)
     service = DaemonService(
-        configuration, in_force, heritage, reactor, logbook, reload_at_once=reload_at_once
+        configuration,
+        in_force,
+        heritage,
+        reactor,
+        logbook,
+        reload_at_once=reload_at_once,
+        stdout=stdout,
     )
     try:
         service.privilegedStartService()

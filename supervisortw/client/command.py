@@ -31,7 +31,7 @@ class Words(enum.Enum):
     NOTHING = enum.auto()
     PROGRAMS = enum.auto()
     ONE_PROGRAM = enum.auto()
-    LOG = enum.auto()
+    LOGS = enum.auto()
     SIGNAL_THEN_PROGRAMS = enum.auto()
     GROUPS = enum.auto()
     HOSTS = enum.auto()

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from supervisortw import __version__
-from supervisortw.client import daemons, logs, looking, steering
+from supervisortw.client import daemons, events, explaining, logs, looking, simulate, steering
 from supervisortw.client.command import Command, Leave, UsageError, Words, none
 from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode
@@ -93,9 +93,12 @@ TABLE = {
     each.name: each
     for each in (
         *looking.COMMANDS,
+        *explaining.COMMANDS,
         *steering.COMMANDS,
         *logs.COMMANDS,
+        *events.COMMANDS,
         *daemons.COMMANDS,
+        *simulate.COMMANDS,
         *OWN,
     )
 }

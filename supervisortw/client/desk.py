@@ -14,10 +14,13 @@ from supervisortw.client.render import outcome_line
 from supervisortw.core.model import Address
 from supervisortw.core.status import Outcome, Result
 from supervisortw.core.text import printable
-from supervisortw.errors import SupervisorError
+from supervisortw.errors import Refused, SupervisorError
+from supervisortw.interfaces import Clock
 from supervisortw.remote.connection import Session
 
 Answer = TypeVar("Answer")
+
+LOST = "the connection to supervisord was lost"
 
 
 async def _yes(question: str) -> bool:
@@ -27,15 +30,26 @@ async def _yes(question: str) -> bool:
 class Desk:
     """Where commands are carried out; one for the life of a client."""
 
-    def __init__(self, connect: Connect, parse_address: Callable[[str], Address]) -> None:
+    def __init__(
+        self, connect: Connect, parse_address: Callable[[str], Address], clock: Clock
+    ) -> None:
         self.hosts = Hosts(connect, self.lost)
+        self.followed: set[str] = set()  # hosts; whoever follows them tells of losses himself
         self.parse_address = parse_address
         self.confirm: Callable[[str], Awaitable[bool]] = _yes
         self.notice: Callable[[str], None] = self.complain
+        self._clock = clock
 
     def lost(self, host: str) -> None:
         """Tell that the connection to a daemon has ended by itself."""
-        self.notice(f"{host}: the connection to supervisord was lost")
+        if host not in self.followed:
+            self.notice(f"{host}: {LOST}")
+
+    def pause(self, seconds: float) -> Deferred[None]:
+        """Return what fires after so many seconds, and can be cancelled."""
+        pause: Deferred[None] = Deferred(lambda _: timer.cancel())
+        timer = self._clock.callLater(seconds, pause.callback, None)
+        return pause
 
     def mark(self, host: str) -> str:
         """Return what stands in front of each line of ``host``: nothing while it is the only one."""
@@ -62,21 +76,34 @@ class Desk:
         sys.stderr.write("".join(f"{line}\n" for line in printable(text).splitlines()))
         sys.stderr.flush()
 
+    def complain_of(self, error: SupervisorError, host: str) -> ExitCode:
+        """Print what went wrong with a daemon; return the exit code that it stands for."""
+        mark = self.mark(host) if isinstance(error, Refused) else ""  # others name the daemon
+        self.complain(f"{mark}{error}")
+        return code_of(error)
+
     async def each(
         self, ask: Callable[[Session], Coroutine[Deferred[Any], Any, Answer]]
     ) -> tuple[list[tuple[str, Answer]], ExitCode]:
         """Ask every daemon; return hosts and answers, and the worst code of the errors, now printed."""
+        answers, worst = await self.every(ask)
+        return [
+            (host, answer) for host, answer in answers if not isinstance(answer, SupervisorError)
+        ], worst
+
+    async def every(
+        self, ask: Callable[[Session], Coroutine[Deferred[Any], Any, Answer]]
+    ) -> tuple[list[tuple[str, Answer | SupervisorError]], ExitCode]:
+        """Ask every daemon; return also those that failed, with the reason, which is printed now."""
         if not self.hosts.names:
             self.complain("no daemon is open; 'open ADDRESS' connects to one")
             return [], ExitCode.UNREACHABLE
-        answers = []
+        answers = await self.hosts.each(ask)
         worst = ExitCode.OK
-        for host, answer in await self.hosts.each(ask):
+        for _, answer in answers:
             if isinstance(answer, SupervisorError):
                 self.complain(str(answer))
                 worst = max(worst, code_of(answer))
-            else:
-                answers.append((host, answer))
         return answers, worst
 
     async def steer(

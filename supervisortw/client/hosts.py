@@ -25,7 +25,7 @@ class Hosts:
     def __init__(self, connect: Connect, lost: Callable[[str], None]) -> None:
         self._connect = connect
         self._lost = lost
-        self._sessions: dict[str, Session | None] = {}
+        self._sessions: dict[str, Session] = {}
         self._addresses: dict[str, Address] = {}
 
     @property
@@ -39,13 +39,21 @@ class Hosts:
 
     async def open(self, address: Address) -> Session:
         """Connect to one more daemon. Raises the reasons of `connect`, and then adds nothing."""
-        session = await self._session(str(address), address)
+        session = await self._connected(str(address), address)
         self.add(address)
         return session
+
+    async def session(self, name: str) -> Session:
+        """Return the connection to a daemon that is asked. Raises the reasons of `connect`."""
+        return await self._connected(name, self._addresses[name])
 
     def close(self, name: str) -> None:
         """Leave a daemon. Raises KeyError if it was not open."""
         del self._addresses[name]
+        self.hang_up(name)
+
+    def hang_up(self, name: str) -> None:
+        """Close the connection to a daemon; it is opened again when somebody next asks for something."""
         session = self._sessions.pop(name, None)
         if session is not None:
             session.close()
@@ -66,12 +74,12 @@ class Hosts:
         self, name: str, ask: Callable[[Session], Coroutine[Deferred[Any], Any, Answer]]
     ) -> tuple[str, Answer | SupervisorError]:
         try:
-            session = await self._session(name, self._addresses[name])
+            session = await self.session(name)
             return name, await ask(session)
         except SupervisorError as error:
             return name, error
 
-    async def _session(self, name: str, address: Address) -> Session:
+    async def _connected(self, name: str, address: Address) -> Session:
         session = self._sessions.get(name)
         if session is None or session.lost:
             session = await self._connect(address)

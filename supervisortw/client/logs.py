@@ -2,154 +2,140 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    FirstError,
+    ensureDeferred,
+    gatherResults,
+)
 
+from supervisortw.client.amount import Amount, is_number, log_arguments
 from supervisortw.client.command import Command, UsageError, Words, some
 from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode
+from supervisortw.client.following import Following
 from supervisortw.client.render import LogWriter
+from supervisortw.client.shownlog import ShownLog
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.status import LogPiece
+from supervisortw.core.status import Outcome
 from supervisortw.core.text import one_line
-from supervisortw.interfaces import Cancel
+from supervisortw.errors import Refused, SupervisorError
 from supervisortw.remote.connection import Session
+
+Answer = TypeVar("Answer")
 
 # What stands behind the name of a process in the name of its log.
 _STREAMS = {"stdout": "", "stderr": "/stderr"}
 
+Names = tuple[Sequence["str | None"], list[Outcome]]
+Which = Callable[[Session], Coroutine[Deferred[Any], Any, Names]]
+
 
 async def _tail(desk: Desk, words: Sequence[str]) -> ExitCode:
-    follow, lines, names = _tail_arguments(words)
-    if len(names) == 2 and names[1] in _STREAMS:
-        names = [names[0] + _STREAMS[names[1]]]
-    if len(names) != 1:
-        raise UsageError("tail takes the name of one program, and perhaps stderr")
-    return await _show_log(desk, names[0], lines, follow=follow)
+    follow, amount, names = log_arguments(words)
+    stream = ""
+    if len(names) > 1 and names[-1] in _STREAMS:
+        stream = _STREAMS[names.pop()]
+    if not names:
+        raise UsageError("tail what? Name programs, and perhaps stderr")
+    if len(names) == 1 and names[0] not in ("all", "up", "down") and ":*" not in names[0]:
+        return await _show(desk, amount, partial(_one, names[0] + stream), follow=follow)
+    return await _show(desk, amount, partial(_several, names, stream), follow=follow)
 
 
 async def _logtail(desk: Desk, words: Sequence[str]) -> ExitCode:
-    counts = [word for word in words if _is_number(word)]
-    others = [word for word in words if not _is_number(word)]
-    follow, lines, names = _tail_arguments([*others, *(f"-{count}" for count in counts[:1])])
-    if names or len(counts) > 1:
+    follow, amount, counts = log_arguments(words)
+    if len(counts) > 1 or not all(map(is_number, counts)):
         raise UsageError("logtail takes a number of lines")
-    return await _show_log(desk, None, lines, follow=follow)
+    for count in counts:
+        amount = Amount(lines=int(count))
+    return await _show(desk, amount, partial(_one, None), follow=follow)
 
 
-def _tail_arguments(words: Sequence[str]) -> tuple[bool, int, list[str]]:
-    """Return whether to follow, how many lines, and the names."""
-    follow, lines, names = False, LIMITS.tail_lines, []
-    for word in words:
-        if word == "-f":
-            follow = True
-        elif word.startswith("-") and _is_number(word[1:]):
-            lines = int(word[1:])
-        elif word.startswith("-"):
-            raise UsageError(f"unknown option: {one_line(word)}")
+async def _one(name: str | None, session: Session) -> Names:
+    return [name], []
+
+
+async def _several(words: Sequence[str], stream: str, session: Session) -> Names:
+    """Return the logs of all processes that are meant, and an outcome for what means none."""
+    status = await session.status(words)
+    return [process.name + stream for process in status.programs], list(status.unknown)
+
+
+async def _show(desk: Desk, amount: Amount, which: Which, *, follow: bool) -> ExitCode:
+    answers, worst = await desk.each(which)
+    worst = max(worst, desk.tell([(host, unknown) for host, (_, unknown) in answers]))
+    shown = [(host, _shown(desk, host, names, amount)) for host, (names, _) in answers]
+    if follow:
+        return max(worst, await _follow(desk, shown))
+    codes = await _side_by_side([_show_once(desk, host, logs) for host, logs in shown])
+    return max(worst, *codes, ExitCode.OK)
+
+
+async def _follow(desk: Desk, shown: Sequence[tuple[str, Sequence[ShownLog]]]) -> ExitCode:
+    worst = ExitCode.OK
+    followed = []
+    for host, logs in shown:
+        if len(logs) <= LIMITS.subscriptions_per_session:
+            followed.append(Following(desk, host, logs))
         else:
-            names.append(word)
-    return follow, lines, names
-
-
-def _is_number(word: str) -> bool:
-    """True for digits, and for no more of them than a request can carry."""
-    return word.isascii() and word.isdigit() and len(word) < 19
-
-
-async def _show_log(desk: Desk, name: str | None, lines: int, *, follow: bool) -> ExitCode:
-    async def show(session: Session) -> Follow:
-        piece = await session.tail(name, lines)
-        shown = Follow(desk, session, name)
-        shown.received(piece)
-        await shown.catch_up(piece.size)
-        if follow:
-            await shown.go_on()
-        return shown
-
-    answers, worst = await desk.each(show)
-    shown = [answer for _, answer in answers]
-    if not follow or not shown:
-        for one in shown:
-            if one.ended.called:
-                await one.ended  # raises what ended it
-            one.writer.flush()
-        return worst
-    lost = await _all_ended(shown)
-    for one in shown:
-        one.stop()
-    if not lost:
-        desk.leave_echo()
-    return max(worst, ExitCode.UNREACHABLE) if lost else worst
-
-
-class Follow:
-    """One log of one daemon, as it goes over the screen."""
-
-    def __init__(self, desk: Desk, session: Session, name: str | None) -> None:
-        self.ended: Deferred[None] = Deferred()
-        mark = desk.mark(str(session.address))
-        if mark and name is not None:
-            mark = mark.replace(" | ", f":{name} | ")
-        self.writer = LogWriter(desk.write, one_line(mark))
-        self._desk = desk
-        self._session = session
-        self._name = name
-        self._end = 0
-        self._epoch = ""
-        self._unfollow: Cancel | None = None
-
-    def received(self, piece: LogPiece) -> None:
-        """Show a piece; say so if something is missing before it."""
-        if self._epoch not in {"", piece.epoch}:
-            self._remark("-- another log begins here --")
-        elif piece.offset > self._end and self._epoch:
-            self._remark(f"-- {piece.offset - self._end} bytes of the log are gone --")
-        self._epoch = piece.epoch
-        self._end = piece.offset + len(piece.data)
-        try:
-            self.writer.feed(piece.data)
-        except BrokenPipeError as error:  # whoever reads our output has seen enough
-            if not self.ended.called:
-                self.ended.errback(error)
-
-    async def catch_up(self, size: int) -> None:
-        """Show what is there up to position ``size``."""
-        while self._end < size and not self.ended.called:
-            piece = await self._session.read_log(self._name, self._end, LIMITS.piece_bytes)
-            if not piece.data:
-                return
-            self.received(piece)
-
-    def _remark(self, text: str) -> None:
-        self.writer.flush()
-        self._desk.complain(text)
-
-    async def go_on(self) -> None:
-        """Show what comes from now on."""
-        self._session.on_lost(self._lost)
-        self._unfollow = await self._session.follow(self._name, self._end, self.received)
-
-    def stop(self) -> None:
-        """Show nothing more."""
-        self.writer.flush()
-        if self._unfollow is not None:
-            self._unfollow()
-
-    def _lost(self) -> None:
-        if not self.ended.called:
-            self.ended.callback(None)
-
-
-async def _all_ended(shown: Sequence[Follow]) -> bool:
-    """Wait until the connection to every followed daemon is lost; False if Ctrl-C came before."""
+            most = f"at most {LIMITS.subscriptions_per_session} can be followed at a time"
+            error = Refused(f"{len(logs)} logs are meant; {most}")
+            worst = max(worst, desk.complain_of(error, host))
     try:
-        for one in shown:
-            await one.ended
-    except CancelledError:
-        return False
-    return True
+        await _side_by_side([each.run() for each in followed])
+    except CancelledError:  # Ctrl-C
+        desk.leave_echo()
+    return max(worst, *(each.worst for each in followed), ExitCode.OK)
+
+
+def _shown(
+    desk: Desk, host: str, names: Sequence[str | None], amount: Amount
+) -> Sequence[ShownLog]:
+    """Return the logs of one daemon; each line of them says where it is from, if there are others."""
+    shown = []
+    for name in names:
+        mark = desk.mark(host)
+        if name is not None and (mark or len(names) > 1):
+            mark = f"{mark.removesuffix(' | ')}:{name} | ".removeprefix(":")
+        mark = one_line(mark)
+        writer = LogWriter(desk.write, mark)
+        shown.append(ShownLog(name, amount, writer, partial(_remark, desk, mark)))
+    return shown
+
+
+def _remark(desk: Desk, mark: str, text: str) -> None:
+    desk.complain(mark + text)
+
+
+async def _show_once(desk: Desk, host: str, logs: Sequence[ShownLog]) -> ExitCode:
+    worst = ExitCode.OK
+    try:
+        session = await desk.hosts.session(host)
+        for log in logs:
+            try:
+                await log.show(session)
+            except Refused as error:
+                worst = max(worst, desk.complain_of(error, host))
+    except SupervisorError as error:
+        worst = max(worst, desk.complain_of(error, host))
+    return worst
+
+
+async def _side_by_side(waits: Sequence[Coroutine[Deferred[Any], Any, Answer]]) -> list[Answer]:
+    """Wait for all of them; what goes wrong with one, or Ctrl-C, ends them all."""
+    waiting = [ensureDeferred(wait) for wait in waits]
+    try:
+        return list(await gatherResults(waiting, consumeErrors=True))
+    except FirstError as error:
+        for each in waiting:
+            each.cancel()
+        error.subFailure.raiseException()
 
 
 async def _clear(desk: Desk, words: Sequence[str]) -> ExitCode:
@@ -160,23 +146,27 @@ async def _clear(desk: Desk, words: Sequence[str]) -> ExitCode:
 COMMANDS = (
     Command(
         name="tail",
-        arguments="[-f] [-N] NAME [stderr]",
-        summary="show the last lines of a program's output",
+        arguments="[-f] [-n N] NAME ... [stderr]",
+        summary="show the last lines of programs' output",
         details=(
-            "Shows the last N lines (15). With -f it goes on with what is written from now on, "
-            "until Ctrl-C. With stderr it shows the log that a program with stderr-logfile has for "
-            "its errors."
+            "Shows the last N lines (15), looked for in the last MiB of the log; -20 is the same as "
+            "-n 20. With -c 500, 64K or 10M it shows so many bytes. With -f it goes on with what is "
+            "written from now on, until Ctrl-C. If supervisord dies meanwhile, or is restarted, it "
+            "reaches it again and goes on where it was, or says what of the log is gone. NAME may be a "
+            "group; of several processes, each line says whose it is. With stderr it shows the logs "
+            "that programs with stderr-logfile have for their errors."
         ),
-        words=Words.LOG,
+        words=Words.LOGS,
         run=_tail,
     ),
     Command(
         name="logtail",
-        arguments="[-f] [N]",
+        arguments="[-f] [-n N]",
         summary="show the last lines of supervisord's own log",
         details=(
-            "Shows the last N lines (15). With -f it goes on with what is written from now on, "
-            "until Ctrl-C."
+            "Shows the last N lines (15); -20 or 20 is the same as -n 20. With -c 500, 64K or 10M it "
+            "shows so many bytes. With -f it goes on with what is written from now on, until Ctrl-C, "
+            "as tail does."
         ),
         run=_logtail,
     ),

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from supervisortw.client.command import Command, UsageError, Words
 from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode
+from supervisortw.client.explaining import JSON, print_status
 from supervisortw.client.render import status_lines
 from supervisortw.core.status import DaemonStatus
 from supervisortw.core.text import one_line
 
 
 async def _status(desk: Desk, words: Sequence[str]) -> ExitCode:
+    if JSON in words:
+        return await print_status(desk, [word for word in words if word != JSON])
     answers, worst = await desk.each(lambda session: session.status(words))
     for host, status in answers:
         if status.programs or not words:
@@ -47,12 +50,13 @@ def _tell_unknown(desk: Desk, answers: Sequence[tuple[str, DaemonStatus]]) -> Ex
 COMMANDS = (
     Command(
         name="status",
-        arguments="[NAME ...]",
+        arguments="[--json] [NAME ...]",
         summary="show the daemon and its programs",
         details=(
             "Without names, all programs are shown. FOR is how long the program has been in its "
             "state, or its process alive. NAME is a program, one process, a group, GROUP:*, or one of "
-            "the words all, up and down."
+            "the words all, up and down. --json prints one JSON document about all open daemons, with "
+            "all that 'why' knows of each program."
         ),
         words=Words.PROGRAMS,
         run=_status,

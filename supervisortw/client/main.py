@@ -7,6 +7,7 @@ prompt. The prompt brings in prompt_toolkit and the asyncio reactor; one command
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -37,6 +38,8 @@ Work = Callable[[Desk, Interrupts], Coroutine[Deferred[Any], Any, ExitCode]]
 def main() -> int:
     """Run supervisorctl; return the exit code."""
     options = _parser().parse_args()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what the terminal has no letters for
     try:
         settings = _settings(options.config, options.socket)
     except ConfigError as error:
@@ -77,7 +80,7 @@ def _run(reactor: Any, work: Work, settings: ClientSettings) -> int:
     async def connect_to(address: Address) -> Session:
         return await connect(reactor, address)
 
-    desk = Desk(connect_to, parse_address)
+    desk = Desk(connect_to, parse_address, reactor)
     for address in settings.sockets:
         desk.hosts.add(address)
     interrupts = Interrupts(reactor.callFromThread)
@@ -91,9 +94,13 @@ def _run(reactor: Any, work: Work, settings: ClientSettings) -> int:
             codes.append(ExitCode.INTERRUPTED)
         except Leave:
             codes.append(ExitCode.OK)
-        except BrokenPipeError:  # whoever read our output has seen enough
+        except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            codes.append(ExitCode.OK)
+            if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+                codes.append(ExitCode.OK)
+            else:
+                desk.complain(f"cannot write: {error.strerror}")
+                codes.append(ExitCode.SOME_FAILED)
         finally:
             desk.hosts.close_all()
             reactor.stop()

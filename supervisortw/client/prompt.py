@@ -14,7 +14,8 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from twisted.internet.defer import Deferred
 
-from supervisortw.client.command import Leave, Words
+from supervisortw.client.amount import log_arguments
+from supervisortw.client.command import Leave, UsageError, Words
 from supervisortw.client.commands import TABLE
 from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode
@@ -129,14 +130,23 @@ class CommandCompleter(Completer):
             return self._desk.hosts.names
         if kind is Words.SIGNAL_THEN_PROGRAMS and len(words) == 1:
             return list(SIGNALS)
-        if kind in (Words.ONE_PROGRAM, Words.LOG):
+        if kind is Words.ONE_PROGRAM:
             named = [word for word in words[1:] if not word.startswith("-")]
-            if not named:
-                return await self._programs(groups=False)
-            return [STDERR] if kind is Words.LOG and len(named) == 1 else []
+            return [] if named else await self._programs(groups=False)
+        if kind is Words.LOGS:
+            return await self._logs(words[1:])
         if kind in (Words.PROGRAMS, Words.SIGNAL_THEN_PROGRAMS):
             return [*await self._programs(groups=True), *GROUPS]
         return []
+
+    async def _logs(self, words: list[str]) -> list[str]:
+        try:
+            _, _, named = log_arguments(words)
+        except UsageError:  # the number is not there yet
+            return []
+        if named[-1:] == [STDERR]:
+            return []
+        return [*await self._programs(groups=True), *GROUPS, *([STDERR] if named else [])]
 
     async def _programs(self, *, groups: bool) -> list[str]:
         """Return what processes and programs are called, and where wanted also their groups."""

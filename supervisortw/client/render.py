@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import time
 from collections.abc import Callable, Iterable, Sequence
 
+from supervisortw.core.happening import EventsAnswer, Happening
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.status import DaemonStatus, Outcome, ProgramStatus, ReloadAnswer
 from supervisortw.core.text import one_line, printable, seconds
 
@@ -70,46 +73,77 @@ def reload_lines(answer: ReloadAnswer, *, done: bool) -> list[str]:
     return [one_line(line) for line in lines]
 
 
+def event_line(event: Happening) -> str:
+    """Return what happened, with its time here and its number."""
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
+    return one_line(f"{when} #{event.number} {event.sentence}")
+
+
+def gap_lines(told: EventsAnswer) -> list[str]:
+    """Return the line that says which events before these are lost, if some are."""
+    if not told.lost_from:
+        return []
+    if told.lost_from == told.lost_to:
+        return [f"-- event {told.lost_from} is gone --"]
+    return [f"-- events {told.lost_from} to {told.lost_to} are gone --"]
+
+
 class LogWriter:
     """Writes pieces of a log to the terminal as they come, each line with a mark in front.
 
     Bytes that are not UTF-8 and what could steer a terminal are shown as escapes. Without a mark,
     half a line is written at once; with one, a line is written when it is whole, so that lines of
-    several daemons are never mixed, unless it is longer than ``longest`` characters.
+    several logs are never mixed. One of more than ``longest`` characters is written in parts of so many.
     """
 
-    def __init__(self, write: Callable[[str], None], mark: str = "", longest: int = 8192) -> None:
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        mark: str = "",
+        longest: int = LIMITS.shown_characters,
+    ) -> None:
         self._write = write
         self._mark = mark
         self._longest = longest
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        self._line = ""
+        self._line = ""  # what is not written yet; at most ``longest`` characters
+        self._is_unfinished = False
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the log."""
-        text = self._decoder.decode(data)
-        if not self._mark:
-            self._write(printable(text))
-            return
-        *lines, self._line = (self._line + text).split("\n")
-        for line in lines:
-            self._write(f"{self._mark}{printable(line)}\n")
-        if len(self._line) > self._longest:
-            self._end_line()
+        self._take(self._decoder.decode(data))
 
     def flush(self) -> None:
         """Write what is left of an unfinished line or character."""
-        rest = self._decoder.decode(b"", final=True)
-        if self._mark:
-            self._line += rest
-            self._end_line()
-        elif rest:
-            self._write(printable(rest))
-
-    def _end_line(self) -> None:
+        self._take(self._decoder.decode(b"", final=True))
         if self._line:
-            self._write(f"{self._mark}{printable(self._line)}\n")
+            self._write(self._marked(self._line))
             self._line = ""
+
+    def break_off(self) -> None:
+        """Write what is left, and end the line: what comes next does not follow it."""
+        self.flush()
+        if self._is_unfinished:
+            self._take("\n")
+
+    def _take(self, text: str) -> None:
+        if self._mark:
+            *lines, line = (self._line + text).split("\n")
+            whole = (len(line) - 1) // self._longest * self._longest if line else 0
+            self._line = line[whole:]
+            if whole:
+                lines.append(line[:whole])
+            if lines:
+                self._write("".join(map(self._marked, lines)))
+        elif text:
+            self._write(printable(text))
+            self._is_unfinished = not text.endswith("\n")
+
+    def _marked(self, line: str) -> str:
+        parts = range(0, len(line) or 1, self._longest)
+        return "".join(
+            f"{self._mark}{printable(line[part : part + self._longest])}\n" for part in parts
+        )
 
 
 def columns(names: Iterable[str], summaries: Iterable[str]) -> list[str]:

@@ -18,8 +18,10 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import (
     DAEMON_STREAMS,
     DISCARD,
+    SYSLOG,
     Address,
     AutoRestart,
+    LogFormat,
     OnDaemonDeath,
     Stdin,
     StopScope,
@@ -27,11 +29,13 @@ from supervisortw.core.model import (
     UnixAddress,
 )
 from supervisortw.core.signals import signal_number
+from supervisortw.core.syslog import FACILITIES, PORT, SyslogAddress, Transport
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}\Z")
 _SECONDS = re.compile(r"(?=\.?[0-9])[0-9]{0,9}(\.[0-9]{0,9})?\Z")
+_TAG = re.compile(r"[!-9;-Z\\-~]{1,200}\Z")
 _OCTAL = re.compile(r"[0-7]{1,4}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_*][A-Za-z0-9_*]*\Z")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?\Z")
@@ -294,8 +298,46 @@ def daemon_log(text: str) -> str:
 
 
 def program_log(text: str) -> str:
-    """Return the path of a program's log, or DISCARD where its output is to be thrown away."""
-    return DISCARD if text.lower() == DISCARD else path(text)
+    """Return the path of a program's log, or one of the words for what is no file."""
+    return text.lower() if text.lower() in {DISCARD, SYSLOG} else path(text)
+
+
+def log_format(text: str) -> LogFormat:
+    """Return how the lines of a log are written down."""
+    try:
+        return LogFormat(text.lower())
+    except ValueError:
+        raise ValueError("expected raw, text or json") from None
+
+
+def syslog_address(text: str) -> SyslogAddress:
+    """Return where a syslog server is: on a host, or at the absolute path of a local socket."""
+    if text.startswith("/"):
+        return SyslogAddress(path=path(text))
+    word, _, rest = text.partition(":")
+    transports = {each.value: each for each in (Transport.UDP, Transport.TCP)}
+    if word.lower() not in transports or not rest:
+        raise ValueError("expected udp:HOST:PORT, tcp:HOST:PORT or the path of a socket")
+    has_port = rest.rpartition("]")[2].count(":") == 1
+    found = address(rest if has_port else f"{rest}:{PORT}")
+    if not isinstance(found, TcpAddress) or not found.host:
+        raise ValueError("expected udp:HOST:PORT or tcp:HOST:PORT, with the name of a host")
+    return SyslogAddress(transport=transports[word.lower()], host=found.host, port=found.port)
+
+
+def syslog_facility(text: str) -> str:
+    """Return the name of a facility of syslog(3)."""
+    word = text.lower().removeprefix("log_")
+    if word not in FACILITIES:
+        raise ValueError(f"expected one of {', '.join(FACILITIES)}")
+    return word
+
+
+def syslog_tag(text: str) -> str:
+    """Return what messages to syslog are marked with."""
+    if not _TAG.match(text):
+        raise ValueError("expected a word of printable ASCII characters, without : and [")
+    return text
 
 
 def name(text: str) -> str:
@@ -383,5 +425,5 @@ def _ipv6(text: str) -> str:
 
 
 def is_shared(file: str) -> bool:
-    """True if many may write to the absolute path ``file`` at once without harm."""
-    return file in DAEMON_STREAMS or file.startswith("/dev/")
+    """True if many may have ``file``, an absolute path or a word for no file, at once without harm."""
+    return file in {*DAEMON_STREAMS, DISCARD, SYSLOG} or file.startswith("/dev/")

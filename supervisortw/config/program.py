@@ -12,7 +12,18 @@ from supervisortw.config.problems import Problems
 from supervisortw.config.section import Values
 from supervisortw.config.wording import quoted
 from supervisortw.core.expand import literal
-from supervisortw.core.model import DISCARD, AutoRestart, Limit, Program, Settings, Stdin, StopStep
+from supervisortw.core.model import (
+    DISCARD,
+    SYSLOG,
+    AutoRestart,
+    Limit,
+    LogFormat,
+    Program,
+    Settings,
+    Stdin,
+    StopStep,
+)
+from supervisortw.core.syslog import LOCAL_SYSLOG
 
 DEFAULT_STOP_WAIT_SECONDS = 10.0
 
@@ -86,6 +97,11 @@ def program(
         logfile_backups=section.get("logfile_backups"),
         logfile_compress=section.get("logfile_compress"),
         logfile_rotate_at=section.get("logfile_rotate_at"),
+        log_format=section.get("log_format"),
+        log_time=section.get("log_time"),
+        syslog_address=section.get("syslog_address") or LOCAL_SYSLOG,
+        syslog_facility=section.get("syslog_facility"),
+        syslog_tag=section.get("syslog_tag"),
     )
 
 
@@ -104,6 +120,7 @@ def _check(section: Values, forever: bool, problems: Problems) -> None:
             refuse(attribute, f"means nothing in {label} without the key 'processes'")
     if section.get("stdin") is Stdin.PIPE:
         refuse("stdin_socket", f"contradicts 'stdin pipe' in {label}: give one of them")
+    _check_logs(section, refuse)
     if section.get("oneshot"):
         _check_oneshot(section, refuse)
     elif not section.get("notify"):
@@ -112,6 +129,21 @@ def _check(section: Values, forever: bool, problems: Problems) -> None:
         if section.is_given("ready_seconds"):
             place = section.place("ready_seconds")
             problems.warn(place, f"ready-seconds means nothing in {label} without 'notify yes'")
+
+
+def _check_logs(section: Values, refuse: Callable[[str, str], None]) -> None:
+    label = section.label
+    logs = {section.get("logfile"), section.get("stderr_logfile") or section.get("logfile")}
+    if SYSLOG not in logs:
+        for attribute in ("syslog_address", "syslog_facility", "syslog_tag"):
+            refuse(attribute, f"means nothing in {label} without 'logfile syslog'")
+    if section.get("log_format") is not LogFormat.TEXT:
+        if section.get("log_time"):
+            refuse("log_time", f"means nothing in {label} without 'log-format text'")
+    elif not logs - {SYSLOG, DISCARD}:
+        refuse(
+            "log_format", f"text means nothing in {label}: no lines of it need a name before them"
+        )
 
 
 def _check_oneshot(section: Values, refuse: Callable[[str, str], None]) -> None:
@@ -153,8 +185,9 @@ def _path(section: Values, attribute: str, directories: Directories) -> str | No
 
 
 def _log(section: Values, attribute: str, directories: Directories) -> str | None:
-    if section.get(attribute) == DISCARD:
-        return DISCARD
+    if section.get(attribute) in {DISCARD, SYSLOG}:
+        word: str = section.get(attribute)
+        return word
     return _path(section, attribute, directories)
 
 

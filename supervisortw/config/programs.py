@@ -27,6 +27,7 @@ _UNFILLED: dict[str, Any] = {
     "environment_files": (),
     "logfile": DISCARD,
     "stderr_logfile": None,
+    "syslog_tag": "",
 }
 _LOGS = {"logfile": "the log", "stderr_logfile": "the log of standard error"}
 
@@ -157,7 +158,7 @@ def _claim_logs(
     claimed: set[str] = set()
     for process in processes:
         log = getattr(process, attribute)
-        if log is None or log == DISCARD or is_shared(log):
+        if log is None or is_shared(log):
             continue
         path = os.path.normpath(log)
         what = f"{_LOGS[attribute]} of {_called(process, section)}"

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from supervisortw.core.anchor import Anchor
-from supervisortw.core.memory import LARGEST, Memory
+from supervisortw.core.exits import Exit
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.memory import Memory
+from supervisortw.core.plain import LARGEST
 
 FORMAT = 1
 LONGEST_NAME = 512
@@ -34,8 +38,8 @@ class Left:
     a mark. ``scaled`` tells for programs how many processes their file said and how many they were
     scaled to. ``ending`` is true if it was shutting down, in order to exit with ``exit_code``. ``afresh``
     is true if that came to nothing, and somebody has started the next one: what is to start by itself,
-    starts. ``logs`` tells where the files of logs begin, by their names. ``damaged`` counts lines without
-    sense.
+    starts. ``logs`` tells where the files of logs begin, by their names, and ``exits`` are the last ends
+    of each process, the oldest first. ``damaged`` counts lines without sense.
     """
 
     world: str = ""
@@ -47,6 +51,7 @@ class Left:
     processes: dict[str, Memory] = field(default_factory=dict)
     scaled: dict[str, tuple[int, int]] = field(default_factory=dict)
     logs: dict[str, Anchor] = field(default_factory=dict)
+    exits: dict[str, deque[Exit]] = field(default_factory=dict)
     damaged: int = 0
 
 
@@ -58,6 +63,16 @@ def opening(world: str, token: str, spawns: int) -> str:
 def process(name: str, memory: Memory) -> str:
     """Return the line about a process."""
     return _encode({"process": name, **memory.to_plain()})
+
+
+def exited(name: str, exit: Exit) -> str:
+    """Return the line that a process has ended."""
+    return _encode({"exit": name, **exit.to_plain()})
+
+
+def exit_in(line: str) -> Exit:
+    """Return the end that such a line tells of; raises ValueError if it makes no sense."""
+    return Exit.from_plain(json.loads(line))
 
 
 def gone(name: str) -> str:
@@ -113,11 +128,15 @@ def _take(left: Left, line: object) -> None:
         left.processes[name] = memory
         if memory.spawn is not None:
             left.spawns = max(left.spawns, memory.spawn.number)
+    elif "exit" in line:
+        name, exit = _text(line, "exit"), Exit.from_plain(line)
+        left.exits.setdefault(name, deque(maxlen=LIMITS.exits_kept)).append(exit)
     elif "gone" in line:
         name = _text(line, "gone")
         left.processes.pop(name, None)
         for each in [log for log in left.logs if log == name or log.startswith(f"{name}/")]:
             del left.logs[each]
+        left.exits.pop(name, None)
     elif "scaled" in line:
         left.scaled[_text(line, "scaled")] = _number(line, "said"), _number(line, "count")
     elif "unscaled" in line:

@@ -112,6 +112,7 @@ WITH_PLACES = (
     "environment_files",
     "logfile",
     "stderr_logfile",
+    "syslog_tag",
 )
 
 

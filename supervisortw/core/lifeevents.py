@@ -20,12 +20,16 @@ class StartAsked:
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
-    """Somebody wants the program down."""
+    """Somebody wants the program down; ``by`` is who."""
+
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RestartAsked:
-    """Somebody wants the program up, in a new process."""
+    """Somebody wants the program up, in a new process; ``by`` is who."""
+
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

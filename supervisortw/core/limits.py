@@ -66,7 +66,25 @@ class Limits:
     log_retry_seconds: float = 1.0  # after trouble with a file, in which what is printed is lost
     tail_scan_bytes: int = 1024 * 1024
     tail_lines: int = 15
-    echo_bytes: int = 64 * 1024  # of the daemon's log that wait for a reader of its stdout
+    log_told_seconds: float = 60.0  # until it is told again that output of the same log is lost
+    lines_read_bytes: int = 8 * 1024  # in one turn, where each line is handled: 5 ms at worst
+    target_bytes: int = 1024 * 1024  # that wait for a reader of a FIFO, or for a syslog server
+    target_share_bytes: int = 128 * 1024  # of one log, so that the others find room
+    target_writes_per_turn: int = 256  # some 2 ms; then everybody has their turn
+    target_last_seconds: float = 2.0  # that a daemon waits at its end for what is to be written
+    syslog_bytes: int = 8 * 1024  # of one message, as rsyslog takes them
+    syslog_udp_bytes: int = 2 * 1024  # RFC 5426: what servers should take
+    syslog_connect_seconds: float = 10.0  # that one try may take
+    syslog_retry_seconds_max: float = 30.0  # between two tries, which begin a second apart
+
+    # Deputies: processes that handle files in the name of a user.
+    deputies: int = 4  # at once, each with a copy of what the daemon's memory changes meanwhile
+    deputy_seconds: float = 1.0  # that one is kept after its last use; a start of many takes less
+    deputy_answer_seconds: float = 2.0  # that the daemon waits for a file system, all in all
+    deputy_hung_seconds: float = 30.0  # that it does not try one again that kept it waiting
+    deputy_requests: int = 100_000  # then another one is taken: some seconds of its processor time
+    deputy_cpu_seconds: int = 60
+    deputy_files: int = 8  # that it may have open; it needs five
 
     # Processes.
     files_at_most: int = (
@@ -101,11 +119,26 @@ class Limits:
     journal_growth: int = 4  # times what holds, then it is written anew
     journal_read_bytes: int = 64 * 1024 * 1024  # 50,000 processes of 1 KiB
 
+    # Events.
+    events: int = 2000  # remembered: as many as 500 programs make when all are restarted
+    events_bytes: int = 1024 * 1024  # of them; most are of 150
+    event_characters: int = 1000  # of its text, and of the names in it
+    events_at_once: int = 256  # told in one answer: 2 ms
+
     # What programs tell by sd_notify(3).
     notice_bytes: int = 4096  # of one datagram; systemd takes as much
     notice_status_characters: int = 200  # more than a line of a table shows
     notice_seconds: float = 366 * 86_400.0  # a timer of the reactor has to bear it
     notices_per_turn: int = 16  # of one program, 4 ms at worst; then everybody else has their turn
+
+    # What is told by `why`.
+    exits_kept: int = 20  # of each process
+    exits_written: int = 50_000  # of all, when the journal is written anew; 15 MiB at worst
+    explained_at_once: int = 10  # processes in one answer, which takes 4 ms
+    stopped_by_characters: int = 32  # of a user's name
+    waits_told: int = 5  # who waits for whom who waits for whom ...
+    why_lines: int = 10  # of output
+    why_bytes: int = 4096  # of output: more than a screen is not asked for
 
     # Configuration files.
     file_bytes: int = 1024 * 1024
@@ -124,6 +157,14 @@ class Limits:
     # The client.
     answer_seconds: float = 10.0
     ping_seconds: float = 15.0
+    reconnect_seconds: float = 0.2  # after a loss; then twice as long each time
+    reconnect_seconds_most: float = 5.0
+    shown_characters: int = 8192  # of one line among those of others; longer ones come in parts
+
+    # A simulation.
+    simulated_seconds: float = 100 * 365 * 86_400.0  # longer times are not exact any more
+    simulated_calls: int = 200_000  # timers that run out: up to half a minute of computing
+    simulated_lines: int = 1000  # changes that are printed; the rest is counted
 
 
 LIMITS = Limits()

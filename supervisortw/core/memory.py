@@ -5,22 +5,17 @@ Times are seconds of a clock that goes on while daemons come and go, and stops w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from supervisortw.core.born import Born
 from supervisortw.core.ended import Ended
 from supervisortw.core.lifecycle import Life
+from supervisortw.core.plain import LONGEST, Reader
 from supervisortw.core.restart import Tally
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State
-
-LARGEST = 2**53  # every program that reads JSON has whole numbers up to here
-LONGEST = 4096  # characters of a text
-
-_Kind = TypeVar("_Kind", int, str, bool)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,8 +27,9 @@ class Memory:
     same pid (None: there was none). ``spawn`` is its mark and ``started`` when it was started. ``due`` is
     when the timer of the state runs out. ``asked`` is true from an operator's wish to the start that
     follows; other starts count as ``restarts``. ``last`` is how the last process ended, ``spawn_error``
-    why the last start made none, and ``fault`` for what we end it ourselves. ``outdated`` is true while
-    its process was made by another definition than that in force.
+    why the last start made none, and ``fault`` for what we end it ourselves. ``stopped_by`` is who had
+    the last process stopped, or put an end to waiting for the next one. ``outdated`` is true while its
+    process was made by another definition than that in force.
     """
 
     life: Life = field(default_factory=Life)
@@ -50,6 +46,7 @@ class Memory:
     last: Ended | None = None
     spawn_error: str = ""
     fault: str = ""
+    stopped_by: str = ""
     outdated: bool = False
 
     def to_plain(self) -> dict[str, object]:
@@ -83,12 +80,14 @@ class Memory:
             plain["spawn_error"] = self.spawn_error[:LONGEST]
         if self.fault:
             plain["fault"] = self.fault[:LONGEST]
+        if self.stopped_by:
+            plain["stopped_by"] = self.stopped_by[:LONGEST]
         return plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Memory:
         """Return the memory that ``plain`` was made of; raises ValueError if it makes no sense."""
-        known = _Reader(plain)
+        known = Reader(plain)
         life = Life(
             state=known.state("state", State.STOPPED),
             wanted=known.flag("wanted"),
@@ -114,6 +113,7 @@ class Memory:
             last=known.ended("last"),
             spawn_error=known.text("spawn_error"),
             fault=known.text("fault"),
+            stopped_by=known.text("stopped_by"),
             outdated=known.flag("outdated"),
         )
 
@@ -133,82 +133,3 @@ def _add_rest_of(life: Life, plain: dict[str, object]) -> None:
         plain["delay"] = life.delay
     if life.stop_step:
         plain["stop_step"] = life.stop_step
-
-
-class _Reader:
-    """Values from a record that may hold anything; ValueError if one is not what it should be."""
-
-    def __init__(self, plain: Mapping[str, Any]) -> None:
-        self._plain = plain
-
-    def _of_kind(self, name: str, kind: type[_Kind], default: _Kind) -> _Kind:
-        value = self._plain.get(name, default)
-        if type(value) is not kind:  # a bool is an int as well
-            raise _senseless(name)
-        return value
-
-    def number(self, name: str) -> int:
-        value = self._of_kind(name, int, 0)
-        if not 0 <= value <= LARGEST:
-            raise _senseless(name)
-        return value
-
-    def flag(self, name: str) -> bool:
-        return self._of_kind(name, bool, False)
-
-    def text(self, name: str) -> str:
-        value = self._of_kind(name, str, "")
-        if len(value) > LONGEST:
-            raise _senseless(name)
-        return value
-
-    def seconds(self, name: str) -> float:
-        return _seconds(name, self._plain.get(name, 0.0))
-
-    def times(self, name: str) -> list[float]:
-        return [_seconds(name, value) for value in self._list(name)]
-
-    def state(self, name: str, default: State) -> State:
-        return State(self._of_kind(name, str, default.value))
-
-    def mark(self, name: str) -> SpawnId | None:
-        text = self.text(name)
-        mark = SpawnId.parse(text) if text else None
-        if text and mark is None:
-            raise _senseless(name)
-        return mark
-
-    def ended(self, name: str) -> Ended | None:
-        value = self._list(name)
-        if not value:
-            return None
-        code, signal, core, uptime = value
-        for number in (code, signal):
-            if number is not None and (type(number) is not int or not 0 <= number <= LARGEST):
-                raise _senseless(name)
-        return Ended(code=code, signal=signal, core=core is True, uptime=_seconds(name, uptime))
-
-    def born(self, name: str) -> Born | None:
-        times = self.times(name)
-        if not times:
-            return None
-        earliest, latest = times
-        return Born(earliest, latest)
-
-    def _list(self, name: str) -> list[Any]:
-        value = self._plain.get(name, [])
-        if type(value) is not list:
-            raise _senseless(name)
-        return value
-
-
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _senseless(name)
-    if not math.isfinite(value) or value < 0:
-        raise _senseless(name)
-    return float(value)
-
-
-def _senseless(name: str) -> ValueError:
-    return ValueError(f"no sensible value of {name}")

@@ -12,12 +12,16 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from supervisortw.core.syslog import LOCAL_SYSLOG, SyslogAddress
+
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}\Z")
 RESERVED_NAMES = frozenset({"all", "up", "down"})
 DAEMON_STREAMS = ("/dev/stdout", "/dev/stderr")
 DISCARD = "none"  # where output is thrown away
-LOGFILE_SIZE = 1000000
-LOGFILE_BACKUPS = 100
+STDERR = "/stderr"  # behind the name of a process: the name of its second log
+SYSLOG = "syslog"  # where it is sent to a syslog server
+LOGFILE_SIZE = 50 * 1024 * 1024
+LOGFILE_BACKUPS = 10
 
 
 class AutoRestart(enum.Enum):
@@ -65,6 +69,14 @@ class OnDaemonDeath(enum.Enum):
 
     KEEP = "keep"
     STOP = "stop"
+
+
+class LogFormat(enum.Enum):
+    """How the lines of a log are written down."""
+
+    RAW = "raw"
+    TEXT = "text"
+    JSON = "json"
 
 
 class Stdin(enum.Enum):
@@ -128,7 +140,7 @@ class Program:
 
     Texts may still hold ``%(process_num)d`` and the like; `supervisortw.core.expand` makes one
     `Process` of it for each number. Times are seconds. ``logfile`` and ``stderr_logfile`` are absolute
-    paths, one of DAEMON_STREAMS, or DISCARD; ``stderr_logfile`` None sends both streams to
+    paths, one of DAEMON_STREAMS, DISCARD or SYSLOG; ``stderr_logfile`` None sends both streams to
     ``logfile``. ``processes`` None means one process, which has the program's name and no number.
     ``start_retries`` None means that ``backoff_limit`` counts the tries as well, ``restart_limit``
     None that restarts are not counted, ``stable_seconds`` None that ``backoff_limit`` tells how long a
@@ -191,6 +203,11 @@ class Program:
     logfile_backups: int = LOGFILE_BACKUPS
     logfile_compress: bool = False
     logfile_rotate_at: int | None = None
+    log_format: LogFormat = LogFormat.RAW
+    log_time: bool = False
+    syslog_address: SyslogAddress = LOCAL_SYSLOG
+    syslog_facility: str = "daemon"
+    syslog_tag: str = "%(process_name)s"
 
     @property
     def keeping(self) -> Keeping:

@@ -88,14 +88,38 @@ def too_many_restarts(program: Program, tally: Tally) -> bool:
     return program.restart_limit is not None and len(tally.restarts) > program.restart_limit
 
 
-def _too_quick(program: Program, tally: Tally, moment: Moment) -> Verdict:
+def tries_left(program: Program, tally: Tally, uptime: float | None) -> int | None:
+    """Return after how many too quick deaths more it is given up; None means never.
+
+    ``uptime`` is how long its process lives by now, None if there is none.
+    """
+    if program.auto_restart is AutoRestart.NEVER:
+        return 0
+    if program.forever:
+        return None
+    stable = program.backoff_limit if program.stable_seconds is None else program.stable_seconds
+    recovered = uptime is not None and uptime >= max(stable, program.backoff_limit)
+    return max(0, _retries(program) + 1 - (0 if recovered else tally.quick_deaths))
+
+
+def restarts_left(program: Program, tally: Tally, now: float) -> int | None:
+    """Return how many restarts more are allowed now; None means any number."""
+    if program.restart_limit is None:
+        return None
+    since = now - program.restart_period
+    return max(0, program.restart_limit - sum(at > since for at in tally.restarts))
+
+
+def _retries(program: Program) -> int:
     retries = program.start_retries
-    if retries is None:
-        retries = program.backoff_limit - 1
+    return program.backoff_limit - 1 if retries is None else retries
+
+
+def _too_quick(program: Program, tally: Tally, moment: Moment) -> Verdict:
     count = tally.quick_deaths + 1
     if program.forever:
         count = min(count, MOST_DOUBLINGS)
-    elif count > retries:
+    elif count > _retries(program):
         return Verdict(State.FATAL, Tally(count, tally.restarts))
     backoff = Verdict(State.BACKOFF, Tally(count, tally.restarts), _delay(program, count, moment))
     return _counted(program, backoff, moment)

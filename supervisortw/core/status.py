@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from supervisortw.core.ended import Ended
+from supervisortw.core.exits import Exit, Oom
 from supervisortw.core.states import State
 
 Record = TypeVar("Record")
@@ -132,6 +134,44 @@ class ReloadAnswer:
         return bool(self.lines)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitsFor:
+    """A process that another one waits for, and how it stands."""
+
+    name: str
+    state: State
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """Why a process is as it is; ``cause`` is a whole sentence.
+
+    ``waits_for`` are processes, of which each waits for the next one. ``next_try`` is in how many seconds
+    it is started again, None if that is not a question of time. ``tries_left`` is after how many ends
+    that are too quick it is given up, ``restarts_left`` how many restarts are allowed now; None means
+    that there is no bound. ``exits`` are its last ends, the oldest first. ``log`` names the log that
+    has its errors, and is empty if there is none.
+    """
+
+    status: ProgramStatus
+    cause: str
+    waits_for: tuple[WaitsFor, ...]
+    next_try: float | None
+    tries_left: int | None
+    restarts_left: int | None
+    exits: tuple[Exit, ...]
+    log: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """What `why` answers."""
+
+    programs: tuple[Why, ...]
+    unknown: tuple[Outcome, ...] = ()
+
+
 def to_plain(record: object) -> Any:
     """Return ``record`` as dictionaries, lists, strings and numbers. Log data is not told this way."""
     if isinstance(record, enum.Enum):
@@ -169,6 +209,10 @@ def _number(value: Any) -> float:
     return float(value) if type(value) is int else float(_exactly(float)(value))
 
 
+def _or_none(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else read(value)
+
+
 def _all(read: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda value: tuple(map(read, _exactly(list)(value)))
 
@@ -181,7 +225,15 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "float": _number,
     "State": State,
     "Result": Result,
+    "Oom": Oom,
+    "int | None": _or_none(_exactly(int)),
+    "float | None": _or_none(_number),
+    "Ended": lambda value: from_plain(Ended, value),
+    "ProgramStatus": lambda value: from_plain(ProgramStatus, value),
     "tuple[str, ...]": _all(_exactly(str)),
     "tuple[Outcome, ...]": _all(lambda value: from_plain(Outcome, value)),
     "tuple[ProgramStatus, ...]": _all(lambda value: from_plain(ProgramStatus, value)),
+    "tuple[Exit, ...]": _all(lambda value: from_plain(Exit, value)),
+    "tuple[WaitsFor, ...]": _all(lambda value: from_plain(WaitsFor, value)),
+    "tuple[Why, ...]": _all(lambda value: from_plain(Why, value)),
 }

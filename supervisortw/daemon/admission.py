@@ -18,11 +18,15 @@ from supervisortw.interfaces import Clock, Timer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prospect:
-    """Whether a program that others depend on is ready, or at least on its way; and in words."""
+    """Whether a program that others depend on is ready, or at least on its way; and in words.
+
+    ``name`` is that of its process that the others wait for.
+    """
 
     ready: bool
     coming: bool
     text: str
+    name: str = ""
 
 
 class Candidate(Protocol):
@@ -140,6 +144,11 @@ class Admission:
         if self._is_full():
             return f"waiting for its turn (max-starting {self._max_starting})"
         return "waiting for its turn"
+
+    def blocker(self, candidate: Candidate) -> str:
+        """Return the name of the process that a candidate waits for, empty if it is none."""
+        missing = self._missing(candidate) if candidate in self._blocked else None
+        return "" if missing is None else missing.name
 
     def is_next(self, candidate: Candidate) -> bool:
         """True if nothing keeps ``candidate`` out but those who come in just now."""

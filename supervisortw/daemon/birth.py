@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import signal
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from zope.interface import implementer
 
 from supervisortw.daemon.exits import ExitWatcher, bury
 from supervisortw.daemon.forker import be_child, changed_signals
+from supervisortw.daemon.forking import fork
 
 TRIES = 2  # with the forker; then the daemon forks itself
 LONGEST_REPORT = 4096
@@ -221,14 +221,4 @@ def fork_here(message: bytes, descriptors: Sequence[int]) -> None:
     """
     parent = os.getpid()
     changed = changed_signals()
-    # A signal must not run one of the daemon's handlers in the child.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        with warnings.catch_warnings():
-            # Since Python 3.12, for every fork of a process with threads; the child takes no locks.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if pid == 0:
-            be_child(message, descriptors, parent, changed)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    fork(lambda: be_child(message, descriptors, parent, changed))

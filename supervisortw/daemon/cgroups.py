@@ -108,6 +108,11 @@ class Cgroups:
             return False
         return True
 
+    def memory_events(self, name: str) -> str | None:
+        """Return the file in which the kernel counts what lack of memory has done to the leaf."""
+        leaf = self._leaf(name)
+        return None if leaf is None else f"{leaf}/memory.events"
+
     def remove(self, name: str) -> bool:
         """Remove the leaf; False if somebody is in it, or it cannot be removed."""
         try:

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.daemon.logdirectory import LogDirectory, OpenDirectory
-from supervisortw.daemon.rotation import FLAGS, GZ, MODE, older
+from supervisortw.daemon.rotation import FLAGS, GZ, MODE, older, remove
 from supervisortw.errors import LocalError
 
 log = Logger(namespace="supervisor")
@@ -84,7 +84,7 @@ class Compressor:
                     return False
                 source = directory.open(older(files.name, number), os.O_RDONLY, 0)
                 done.callback(os.close, source)
-                directory.remove(fresh)  # of a daemon that has died
+                remove(directory, fresh)  # of a daemon that has died
                 target = directory.open(fresh, FLAGS | os.O_EXCL, MODE)
                 done.callback(os.close, target)
             whole = False
@@ -94,7 +94,7 @@ class Compressor:
                 with files.open_directory() as directory:
                     whole = whole and _take_place(directory, files.name, source)
                     if not whole:
-                        directory.remove(fresh)
+                        remove(directory, fresh)
         return whole
 
     def _copy(self, source: int, target: int) -> bool:

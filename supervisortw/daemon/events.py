@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from twisted.logger import Logger
 
+from supervisortw.core import happening
 from supervisortw.core.states import State
 from supervisortw.interfaces import Cancel
 
@@ -24,9 +25,7 @@ class StateChanged:
     detail: str
 
     def __str__(self) -> str:
-        pid = f" (pid {self.pid})" if self.pid else ""
-        detail = f": {self.detail}" if self.detail else ""
-        return f"{self.name}: {self.before.value} -> {self.after.value}{pid}{detail}"
+        return happening.change(self.name, self.before, self.after, self.pid, self.detail)
 
 
 Listener = Callable[[StateChanged], None]

@@ -253,25 +253,11 @@ class Child:
             os.setpriority(os.PRIO_PROCESS, 0, int(self._one(b"nice")))
 
     def _become(self, uid: int, gid: int) -> None:
-        """Take another identity, for good, and make sure of it."""
-        groups = [int(number) for number in self._one(b"groups").split()]
-        os.setgroups(groups)
-        if sys.platform == "darwin":
-            os.setgid(gid)
-            os.setuid(uid)
-            found = (os.getuid(), os.geteuid(), os.getgid(), os.getegid())
-            expected = (uid, uid, gid, gid)
-        else:
-            os.setresgid(gid, gid, gid)
-            os.setresuid(uid, uid, uid)
-            found = (*os.getresuid(), *os.getresgid(), *sorted(os.getgroups()))
-            expected = (uid, uid, uid, gid, gid, gid, *sorted(set(groups)))
-        if found != expected:
-            raise PermissionError(errno.EPERM, "not what was asked for")
-        if uid != 0:
+        try:
+            become(uid, gid, [int(number) for number in self._one(b"groups").split()])
+        except RootRegained:
             self.step = "root"
-            if LIBC.setuid(0) == 0:
-                raise RootRegained
+            raise
 
     def _run_program(self) -> NoReturn:
         environment = dict(each.split(b"=", 1) for each in self._words.get(b"env", ()))
@@ -289,6 +275,25 @@ class Child:
             except PermissionError as error:  # says more than that others are not there
                 refusal = error
         raise refusal or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def become(uid: int, gid: int, groups: Sequence[int]) -> None:
+    """Take another identity, for good, and make sure of it. Raises OSError and RootRegained."""
+    os.setgroups(groups)
+    if sys.platform == "darwin":
+        os.setgid(gid)
+        os.setuid(uid)
+        found = (os.getuid(), os.geteuid(), os.getgid(), os.getegid())
+        expected = (uid, uid, gid, gid)
+    else:
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+        found = (*os.getresuid(), *os.getresgid(), *sorted(os.getgroups()))
+        expected = (uid, uid, uid, gid, gid, gid, *sorted(set(groups)))
+    if found != expected:
+        raise PermissionError(errno.EPERM, "not what was asked for")
+    if uid != 0 and LIBC.setuid(0) == 0:
+        raise RootRegained
 
 
 def set_limit(name: str, soft: bytes, hard: bytes) -> None:

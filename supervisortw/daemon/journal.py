@@ -1,25 +1,25 @@
 """The file in which the daemon writes down what it would have to know if it were killed now.
 
-Every line is written at once, with one write(2) of some microseconds, and not synced: it outlives the
-daemon, and the end of the machine makes all of it void. When the file has grown to a multiple of what
-holds, it is written anew. Trouble with the file never stops the daemon: what it did not take is written
-with the next line, as a new file.
+See `supervisortw.daemon.keptlines` for what becomes of its lines.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from twisted.logger import Logger
 
 from supervisortw.core import chronicle
 from supervisortw.core.anchor import Anchor
 from supervisortw.core.chronicle import Foreign, Left
+from supervisortw.core.exits import Exit
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
 from supervisortw.daemon.keptfile import KeptFile
+from supervisortw.daemon.keptlines import KeptLines
 from supervisortw.errors import PASSING, LocalError
 
 log = Logger(namespace="supervisor")
@@ -35,25 +35,45 @@ class Journal:
     """
 
     def __init__(self, directory: str, world: str, token: str, left: Left) -> None:
-        self._kept = _kept(directory)
         self._world, self._token, self._spawns = world, token, left.spawns
         self._lines = dict(_holding(left))  # by what they are about
-        self._file = -1
-        self._size = 0
-        self._limit = 0
-        self._troubled = False
-        self._closed = False
+        self._exits = {
+            name: _lines(name, exits)
+            for name, exits in left.exits.items()
+            if name in left.processes
+        }
+        self._file = KeptLines(
+            _kept(directory),
+            self._whole,
+            least=LIMITS.journal_bytes,
+            growth=LIMITS.journal_growth,
+            most=LIMITS.journal_read_bytes,
+            called="the journal",
+            without="if supervisord is killed now, it does not know its programs again",
+        )
 
-    def process(self, name: str, memory: Memory) -> None:
-        """Write down what is to be remembered of a process."""
+    def process(self, name: str, memory: Memory, exit: Exit | None = None) -> None:
+        """Write down what is to be remembered of a process, and how its last one has just ended."""
         if memory.spawn is not None:
             self._spawns = max(self._spawns, memory.spawn.number)
-        self._write(("process", name), chronicle.process(name, memory))
+        line = chronicle.process(name, memory)
+        if exit is None:
+            self._write(("process", name), line)
+            return
+        end = chronicle.exited(name, exit)
+        self._exits.setdefault(name, deque(maxlen=LIMITS.exits_kept)).append(end)
+        self._hold(("process", name), line)
+        self._append(f"{end}\n{line}")
+
+    def exits(self, name: str) -> list[Exit]:
+        """Return how the last processes of that name have ended, the oldest first."""
+        return [chronicle.exit_in(line) for line in self._exits.get(name, ())]
 
     def gone(self, name: str) -> None:
         """Forget a process."""
         for each in (name, f"{name}/stderr"):
             self._lines.pop(("log", each), None)
+        self._exits.pop(name, None)
         if self._lines.pop(("process", name), None) is not None:
             self._append(chronicle.gone(name))
 
@@ -76,66 +96,48 @@ class Journal:
 
     def remove(self) -> None:
         """Remove the file: nothing is left that somebody would have to go on with."""
-        self.close()
-        self._closed = True
-        self._kept.remove()
+        self._file.remove()
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._file.close()
 
     def _write(self, about: tuple[str, str], line: str) -> None:
-        self._lines.pop(about, None)  # the order is that of the last lines
-        self._lines[about] = line
+        self._hold(about, line)
         self._append(line)
 
+    def _hold(self, about: tuple[str, str], line: str) -> None:
+        self._lines.pop(about, None)  # the order is that of the last lines
+        self._lines[about] = line
+
     def _append(self, line: str) -> None:
-        if self._closed:
-            return
-        data = line.encode() + b"\n"
-        if self._file < 0 or self._size + len(data) > self._limit:
-            self.write_anew()
-            return
-        try:
-            whole = os.write(self._file, data) == len(data)
-        except OSError as error:
-            self._in_trouble(error)
-            return
-        self._size += len(data)
-        if not whole:  # the disk is full: the next line begins a new file
-            self._in_trouble(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        self._file.append(line.encode() + b"\n")
 
     def write_anew(self) -> None:
         """Write a new file with all lines that hold, in place of the old one."""
-        self.close()
-        opening = chronicle.opening(self._world, self._token, self._spawns)
-        data = "\n".join([opening, *self._lines.values(), ""]).encode()
-        try:
-            file = self._kept.replace(data)
-        except (LocalError, OSError) as error:
-            self._in_trouble(error)
-            return
-        self._file, self._size = file, len(data)
-        grown = max(LIMITS.journal_bytes, LIMITS.journal_growth * len(data))
-        self._limit = min(grown, LIMITS.journal_read_bytes)
-        if self._troubled:
-            self._troubled = False
-            log.info("the journal is written again")
+        self._file.write_anew()
 
-    def _in_trouble(self, error: Exception) -> None:
-        self.close()
-        self._kept.remove()  # what is old would be believed
-        if not self._troubled:
-            self._troubled = True
-            reason = error.strerror if isinstance(error, OSError) else error
-            log.error(
-                "cannot write {path}: {reason}; if supervisord is killed now, it does not know its"
-                " programs again",
-                path=self._kept.path,
-                reason=reason,
-            )
+    def _whole(self) -> bytes:
+        self._forget_old_exits()
+        return "\n".join([*self._all_lines(), ""]).encode()
+
+    def _all_lines(self) -> list[str]:
+        """Return every line that holds."""
+        opening = chronicle.opening(self._world, self._token, self._spawns)
+        return [opening, *chain.from_iterable(self._exits.values()), *self._lines.values()]
+
+    def _forget_old_exits(self) -> None:
+        """Keep no more than a journal has room for."""
+        most = max(1, LIMITS.exits_written // max(1, len(self._exits)))
+        if most < LIMITS.exits_kept:
+            for exits in self._exits.values():
+                while len(exits) > most:
+                    exits.popleft()
+
+
+def _lines(name: str, exits: Iterable[Exit]) -> deque[str]:
+    lines = (chronicle.exited(name, exit) for exit in exits)
+    return deque(lines, maxlen=LIMITS.exits_kept)
 
 
 def _holding(left: Left) -> Iterator[tuple[tuple[str, str], str]]:

@@ -15,8 +15,9 @@ from typing import TypeVar
 from twisted.logger import Logger
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.daemon.paths import TrustedDirectory, open_parent
+from supervisortw.daemon.paths import open_parent
 from supervisortw.daemon.places import owners
+from supervisortw.daemon.trusted import TrustedDirectory
 from supervisortw.errors import LocalError, SupervisorError, UnsafePath
 
 log = Logger(namespace="supervisor")
@@ -52,7 +53,7 @@ class KeptFile:
         with suppress(FileNotFoundError):  # of a daemon that has died here
             os.unlink(fresh, dir_fd=directory.fd)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        descriptor = directory.open_regular(fresh, flags, 0o600)
+        descriptor = directory.open(fresh, flags, 0o600)
         try:
             with open(descriptor, "wb", closefd=False) as file:
                 os.fchmod(descriptor, 0o600)  # a umask may have taken more
@@ -111,7 +112,7 @@ class KeptFile:
                     os.stat(self._name, dir_fd=directory.fd, follow_symlinks=False)
                 except FileNotFoundError:
                     return None
-                descriptor = directory.open_regular(self._name, os.O_RDONLY, 0)
+                descriptor = directory.open(self._name, os.O_RDONLY, 0)
             with open(descriptor, "rb") as file:
                 if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o022:
                     raise UnsafePath(f"{self.path} can be written by others")

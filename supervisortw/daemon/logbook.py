@@ -17,7 +17,7 @@ from twisted.logger import (
 from zope.interface import implementer
 
 from supervisortw.core.text import one_line
-from supervisortw.daemon.echo import Echo, opened_again
+from supervisortw.daemon.echo import Echo
 from supervisortw.daemon.events import StateChanged
 from supervisortw.daemon.logfile import LogFile
 
@@ -32,18 +32,17 @@ LEVELS = {
 }
 
 OURS = "supervisor"
-STDOUT = 1
 
 
 class LogBook:
-    """Writes log events as lines to the log file, and to standard output in the foreground.
+    """Writes log events as lines to the log file, and to ``echo`` in the foreground.
 
     Events of other libraries are written from warnings on: Twisted tells every connection.
     """
 
-    def __init__(self, target: LogFile, loglevel: str, *, echo: bool) -> None:
+    def __init__(self, target: LogFile, loglevel: str, echo: Echo | None = None) -> None:
         self.target = target
-        self._echo = Echo(STDOUT, opened_again(STDOUT)) if echo else None
+        self._echo = echo
         self._level = LogLevelFilterPredicate()
         self.set_level(loglevel)
 

@@ -1,72 +1,53 @@
-"""The directory of a log, as it is needed to keep the log: its entries by their names."""
+"""What is done in the directory of a log, whoever may do it there."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from supervisortw.daemon.paths import TrustedDirectory
 from supervisortw.errors import LocalError
 
 
 class LogDirectory(Protocol):
-    """A directory that is held open: whatever happens to its path, these are its entries."""
+    """An open directory; close it. Names are those of files in it, never paths.
+
+    What is wrong is told by LocalError, as UnsafePath if somebody has put something there that must
+    not be touched. Where the system has refused, it is caused by the OSError of that.
+    """
+
+    path: str
 
     def open(self, name: str, flags: int, mode: int) -> int:
-        """Open or make a regular file. Raises LocalError."""
+        """Open or make a regular file that has one name, and return its descriptor.
+
+        ``flags`` and ``mode`` are those of `os.open`; the umask counts. A file that does not pass is
+        neither written, truncated nor removed.
+        """
 
     def rename(self, old: str, new: str) -> None:
-        """Rename an entry, in place of what had the new name. Raises LocalError."""
+        """Give ``old`` the name ``new``, whatever has that now."""
+
+    def rename_all(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Rename one after the other, up to the first that fails; what is not there is passed over."""
 
     def remove(self, name: str) -> None:
-        """Remove an entry if it is there. Raises LocalError."""
+        """Remove ``name``, which is no directory."""
 
     def stat(self, name: str) -> os.stat_result | None:
-        """Return what an entry is, links not followed; None if it is not there. Raises LocalError."""
+        """Return what ``name`` is, links not followed, or None if there is no such thing."""
+
+    def close(self) -> None:
+        """Let go of it; doing it again changes nothing."""
 
 
-# Raises LocalError, as UnsafePath if somebody else could put things of theirs in its place.
+# Opens a directory for what is done at once. Raises LocalError, as UnsafePath if somebody else could put
+# things of theirs in its place.
 OpenDirectory = Callable[[], AbstractContextManager[LogDirectory]]
 
 
-class OwnDirectory:
-    """A directory that nobody else can change."""
-
-    def __init__(self, directory: TrustedDirectory) -> None:
-        self._directory = directory
-
-    def open(self, name: str, flags: int, mode: int) -> int:
-        """Open or make a regular file."""
-        return self._directory.open_regular(name, flags, mode)
-
-    def rename(self, old: str, new: str) -> None:
-        """Rename an entry."""
-        fd = self._directory.fd
-        try:
-            os.rename(old, new, src_dir_fd=fd, dst_dir_fd=fd)
-        except OSError as error:
-            raise self._trouble("rename", old, error) from error
-
-    def remove(self, name: str) -> None:
-        """Remove an entry."""
-        try:
-            os.unlink(name, dir_fd=self._directory.fd)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise self._trouble("remove", name, error) from error
-
-    def stat(self, name: str) -> os.stat_result | None:
-        """Return what an entry is."""
-        try:
-            return os.stat(name, dir_fd=self._directory.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._trouble("look at", name, error) from error
-
-    def _trouble(self, verb: str, name: str, error: OSError) -> LocalError:
-        path = os.path.join(self._directory.path, name)
-        return LocalError(f"cannot {verb} {path}: {error.strerror}")
+def check_name(name: str) -> None:
+    """Raise LocalError for what is not the name of a file in a directory."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise LocalError(f"{name!r} is not the name of a file")

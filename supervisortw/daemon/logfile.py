@@ -72,7 +72,9 @@ class LogFile:
         self._next_reopening = 0.0
         self._watchers: list[Callable[[], None]] = []
         self._last: Generation | None = None  # the one before this, as long as somebody follows
-        self._start: int | None = None  # not known before somebody reads
+        self._start: int | None = (
+            None  # not known before somebody reads, of this daemon or the last
+        )
         self._floor = 0
         self._epoch = ""
         self._anchor: Anchor | None = None  # of the present file, or the last one that was noted
@@ -92,6 +94,8 @@ class LogFile:
             with self._open_directory() as directory:
                 self._finish_rotation(directory)
                 self._use(directory.open(self._name, rotation.FLAGS, rotation.MODE))
+                if self._anchor is not None:  # while its file can still be found
+                    self._find_start(directory)
 
     def _finish_rotation(self, directory: LogDirectory) -> None:
         try:
@@ -345,7 +349,7 @@ class LogFile:
         self._not_rotated = str(error)
         # However far it has got: whoever opens the file goes on from there.
         os.close(self._file)
-        self._file = -1
+        self._file, self._start = -1, None
         self.open()
 
     def rotate(self) -> None:

@@ -6,19 +6,17 @@ the log is appended to it as it comes.
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable
 from typing import Protocol
 
-from supervisortw.core.model import DAEMON_STREAMS, DISCARD, Keeping
+from supervisortw.core.model import Process
 from supervisortw.core.status import LogPiece
+from supervisortw.daemon.lineform import style_of
+from supervisortw.daemon.linesink import LineSink
 from supervisortw.daemon.logfile import LogFile
 from supervisortw.daemon.logpipe import LogPipe, Sink
 from supervisortw.errors import PASSING, LocalError, Refused, SpawnError
 from supervisortw.interfaces import Cancel
-
-OpenFile = Callable[[], int]
 
 
 class Log(Protocol):
@@ -61,42 +59,65 @@ class Output(Log, Protocol):
     def is_read(self) -> bool:
         """True if somebody reads what the process of a former daemon writes."""
 
-    def keep(self, keeping: Keeping) -> None:
-        """Keep what is written in another way from now on."""
+    def keep(self, process: Process) -> None:
+        """Write, and keep what is written, as ``process`` says from now on."""
 
 
 class ProgramLog:
     """A log file that programs write to through a pipe.
 
     A pipe that was left behind by the daemon before this one is read at once, and the file opened for
-    the first that comes out of it.
+    the first that comes out of it. ``lines_for(process)`` is what forms the lines, None where they are
+    not touched.
     """
 
-    def __init__(self, file: LogFile, new_pipe: Callable[[Sink], LogPipe]) -> None:
+    def __init__(
+        self,
+        file: LogFile,
+        new_pipe: Callable[[Sink], LogPipe],
+        process: Process,
+        lines_for: Callable[[Process], LineSink | None],
+    ) -> None:
         self.file = file
-        self._pipe = new_pipe(file)
+        self._style = style_of(process)
+        self._lines_for = lines_for
+        self._lines = lines_for(process)
+        self._pipe = new_pipe(self)
+        if self._lines is not None and self.is_read():
+            self._lines.follow_death()
+
+    def take(self, pipe: int) -> int:
+        """Move some of what is in the pipe to the file."""
+        return self.file.take(pipe) if self._lines is None else self._lines.take(pipe)
 
     def writer(self, owner: int) -> int:
         """Return a writing end of the pipe."""
         try:
             self.file.open()
         except LocalError as error:
-            why = error.__cause__
-            passes = isinstance(why, OSError) and why.errno in PASSING
-            raise SpawnError(f"log not writable: {error}", permanent=not passes) from None
+            raise not_writable(error) from None
         return self._pipe.writer(owner)
 
     def drain(self) -> None:
         """Append what is in the pipe now."""
         self._pipe.drain()
+        self._end_line()
+
+    def _end_line(self) -> None:
+        if self._lines is not None:
+            self._lines.flush()
 
     def is_read(self) -> bool:
         """True if there is a pipe."""
         return self._pipe.fileno() >= 0
 
-    def keep(self, keeping: Keeping) -> None:
-        """Keep the file small in another way from now on."""
-        self.file.keep(keeping)
+    def keep(self, process: Process) -> None:
+        """Form lines, and keep the file small, in another way from now on."""
+        self.file.keep(process.keeping)
+        if self._style != style_of(process):
+            self._end_line()
+            self._style = style_of(process)
+            self._lines = self._lines_for(process)
 
     def tail(self, lines: int) -> LogPiece:
         """Return the last lines."""
@@ -125,28 +146,15 @@ class ProgramLog:
     def close(self) -> None:
         """Append what is in the pipe now, and close the pipe and the file."""
         self._pipe.close()
+        self._end_line()
         self.file.close()
 
 
-class PassedOn:
-    """Output that goes straight to a device, a FIFO or a stream of the daemon's own.
+class NotKept:
+    """Output that cannot be read back; ``where`` is where it goes."""
 
-    The process gets the descriptor itself, so the daemon neither sees nor delays a byte of it.
-    """
-
-    def __init__(self, where: str, open_writer: OpenFile) -> None:
+    def __init__(self, where: str) -> None:
         self._where = where
-        self._open_writer = open_writer
-
-    def writer(self, owner: int) -> int:
-        """Return a new descriptor of the target."""
-        try:
-            return self._open_writer()
-        except LocalError as error:
-            raise SpawnError(f"log not writable: {error}", permanent=True) from None
-        except OSError as error:
-            reason = f"log not writable: {self._where}: {error.strerror}"
-            raise SpawnError(reason, permanent=True) from None
 
     def tail(self, lines: int) -> LogPiece:
         """Refuse: nothing was kept."""
@@ -164,6 +172,25 @@ class PassedOn:
         """Refuse: nothing was kept."""
         raise self._refusal()
 
+    def _refusal(self) -> Refused:
+        return Refused(f"its output goes to {self._where} and is not kept")
+
+
+class PassedOn(NotKept):
+    """Output whose writer has a descriptor of where it goes, so that we neither see nor delay a byte."""
+
+    def __init__(self, where: str, open_writer: Callable[[], int]) -> None:
+        super().__init__(where)
+        self._open_writer = open_writer
+
+    def writer(self, owner: int) -> int:
+        """Return a new descriptor of where it goes."""
+        try:
+            return self._open_writer()
+        except OSError as error:
+            reason = f"log not writable: {self._where}: {error.strerror}"
+            raise SpawnError(reason, permanent=error.errno not in PASSING) from None
+
     def drain(self) -> None:
         """Do nothing: what was written has arrived."""
 
@@ -171,7 +198,7 @@ class PassedOn:
         """Return True: nothing of ours is in between."""
         return True
 
-    def keep(self, keeping: Keeping) -> None:
+    def keep(self, process: Process) -> None:
         """Do nothing: nothing is kept."""
 
     def reopen(self) -> None:
@@ -184,37 +211,9 @@ class PassedOn:
     def close(self) -> None:
         """Do nothing: nothing is held open."""
 
-    def _refusal(self) -> Refused:
-        return Refused(f"its output goes to {self._where} and is not kept")
 
-
-def output_for(
-    logfile: str, file: Callable[[], LogFile], new_pipe: Callable[[Sink], LogPipe]
-) -> Output:
-    """Return the output for a program's ``logfile`` setting.
-
-    ``file`` makes the log for a regular file, and ``new_pipe`` the pipe for it.
-    """
-    if logfile == DISCARD:
-        return PassedOn("nowhere (logfile none)", lambda: os.open(os.devnull, os.O_WRONLY))
-    if logfile in DAEMON_STREAMS:
-        stream = DAEMON_STREAMS.index(logfile) + 1
-        return PassedOn(f"supervisord's {logfile}", lambda: os.dup(stream))
-    if _is_special(logfile):
-        return PassedOn(logfile, lambda: _open_special(logfile))
-    return ProgramLog(file(), new_pipe)
-
-
-def _is_special(path: str) -> bool:
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return False
-    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
-
-
-def _open_special(path: str) -> int:
-    """Open a device or FIFO without waiting for somebody at its other end."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW)
-    os.set_blocking(descriptor, True)
-    return descriptor
+def not_writable(error: LocalError) -> SpawnError:
+    """Return what stops a start that has nowhere to write to."""
+    why = error.__cause__
+    passes = isinstance(why, OSError) and why.errno in PASSING
+    return SpawnError(f"log not writable: {error}", permanent=not passes)

@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from twisted.logger import Logger
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import Process
+from supervisortw.core.model import STDERR, Process
 from supervisortw.core.selection import unknown_name
 from supervisortw.daemon.output import Log, Output
 from supervisortw.errors import LocalError, Refused
 from supervisortw.interfaces import Cancel
 
 log = Logger(namespace="supervisor")
-
-STDERR = "/stderr"
 
 # Is given a process, the name of the log and the path of its file.
 OutputFor = Callable[[Process, str, str], Output]
@@ -58,7 +56,7 @@ class Outputs:
         outdated = []
         for name in old.keys() | new.keys():
             if old.get(name) == new.get(name) and not opener_differs:
-                self._outputs[name].keep(after.keeping)
+                self._outputs[name].keep(after)
             else:
                 if name in old:
                     outdated.append(self._outputs.pop(name))

@@ -21,81 +21,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import grp
 import os
 import posixpath
 import pwd
-import signal
-import socket
 import stat
 import sys
-import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
 
+from supervisortw.daemon.filewords import A_LINK, group, kind, plain, swapped, user, users
+from supervisortw.daemon.trusted import TrustedDirectory, closed_on_error
 from supervisortw.errors import LocalError, UnsafePath
 
 _DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_PATH, where there is one, needs no read permission: a /home of mode 0711 is a way, too.
 _ON_THE_WAY = _DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
-# O_NONBLOCK: opening a FIFO must not wait. O_NOCTTY: a terminal must not become ours.
-_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
-_A_LINK = (errno.ELOOP, errno.EMLINK)  # one that O_NOFOLLOW stopped at
-_FORBIDDEN = (errno.EACCES, errno.EPERM)
 _LINKS = 40  # as many as the kernel itself follows
 _SYSTEM_GROUPS_BELOW = 1000
 _New = tuple[int, int, int]  # mode, uid and gid of a directory to be made; -1: as it comes
-
-_OPENED, _NO_IDENTITY, _NOT_OPENED = b"+", b"i", b"o"
-_hung: set[int] = set()  # children that were killed while their file system did not answer
-
-
-@dataclass(slots=True)
-class TrustedDirectory:
-    """An open directory that passed, and what the walk found; close it, or use ``with``.
-
-    ``path`` is where the walk ended, links followed. ``sticky`` tells that others may add names
-    here. ``warnings`` are sentences for the log.
-    """
-
-    path: str
-    fd: int
-    owners: frozenset[int]
-    sticky: bool
-    warnings: tuple[str, ...]
-
-    def __enter__(self) -> TrustedDirectory:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the descriptor back; doing it again changes nothing."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def open_regular(self, name: str, flags: int, mode: int) -> int:
-        """Open or make ``name`` here, as `open_regular` does; raises UnsafePath and LocalError."""
-        path, verb = posixpath.join(self.path, name), _verb(flags)
-        with _in_words(verb, path):
-            fd = os.open(name, (flags & ~os.O_TRUNC) | _FILE, mode, dir_fd=self.fd)
-        with _closed_on_error(fd), _in_words(verb, path):
-            opened = os.fstat(fd)
-            _check_file(opened, path, self.owners)
-            # Another name of somebody's file could be put here, be opened by us, and be taken away
-            # before we count. As long as this name is the file, and is its only one, all is well.
-            named = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
-            _check_file(named, path, self.owners)
-            if not os.path.samestat(opened, named):
-                raise _swapped(path)
-            _make_ready(fd, flags)
-        return fd
 
 
 def open_directory(path: str, *, owners: frozenset[int]) -> TrustedDirectory:
@@ -120,10 +64,10 @@ def open_regular(path: str, flags: int, mode: int, *, owners: frozenset[int]) ->
 
     ``flags`` and ``mode`` are those of `os.open`; the umask counts. A file that does not pass is
     neither written, truncated nor removed. Whoever wants the warnings of the walk calls
-    `open_parent` and the method of the same name. Raises UnsafePath and LocalError.
+    `open_parent` and its method. Raises UnsafePath and LocalError.
     """
     with open_parent(path, owners=owners) as directory:
-        return directory.open_regular(_split(path)[1], flags, mode)
+        return directory.open(_split(path)[1], flags, mode)
 
 
 def make_directory(
@@ -144,58 +88,9 @@ def make_directory(
         raise ValueError("a directory that others can write to would not pass the next time")
     uid, gid = (-1 if number is None else number for number in (owner_uid, owner_gid))
     if uid not in (-1, os.geteuid()) and os.geteuid() != 0:
-        raise LocalError(f"only root can make directory {path} for {_user(uid)}")
+        raise LocalError(f"only root can make directory {path} for {user(uid)}")
     with _Walk(path, owners, (mode, uid, gid)).finish(links_at_the_end=False) as directory:
         return directory.warnings
-
-
-def open_as(  # noqa: PLR0917 - who, then the arguments of os.open in their usual order
-    uid: int,
-    gid: int,
-    groups: Sequence[int],
-    path: str,
-    flags: int,
-    mode: int,
-    *,
-    owners: frozenset[int] = frozenset(),
-    seconds: float = 2.0,
-) -> int:
-    """Open or make a regular file with the permissions of another user, who is not root.
-
-    For files in directories that the user can change: whatever the path leads to, it is nothing
-    that this user could not open. The file must have one name and belong to ``uid`` or one of
-    ``owners``; it is truncated, if asked for, only after that. Blocks for at most ``seconds``.
-    Raises UnsafePath and LocalError.
-    """
-    if uid == 0:
-        raise ValueError("root is not asked to open files for itself in this way")
-    _split(path)
-    if os.geteuid() not in (0, uid):
-        raise LocalError(f"only root can open {path} as {_user(uid)}")
-    with _in_words("open", path):
-        ours, theirs = socket.socketpair()
-    with ours, theirs:
-        # Nothing of the daemon's signal handling may run in the child.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            with _in_words("open", path), warnings.catch_warnings():
-                # Python 3.12 warns that a child of a process with threads might wait for a lock
-                # that another thread held. This one takes none.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                pid = os.fork()
-                if pid == 0:
-                    safe_flags = (flags & ~os.O_TRUNC) | _FILE
-                    _open_and_exit(theirs, (uid, gid, list(groups)), path, safe_flags, mode)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
-        answer, fd = _answer(ours, pid, path, seconds)
-    if fd < 0:
-        raise _refusal(answer, _user(uid), path, flags)
-    with _closed_on_error(fd), _in_words(_verb(flags), path):
-        _check_file(os.fstat(fd), path, owners | {uid})
-        _make_ready(fd, flags)
-    return fd
 
 
 class _Walk:
@@ -220,7 +115,7 @@ class _Walk:
                     self._step(name, may_follow=bool(self.ahead) or links_at_the_end)
                 except OSError as error:
                     verb = "reach" if self.new is None else "make or reach"
-                    raise _plain(error, verb, f"directory {self._below(name)}") from error
+                    raise plain(error, verb, f"directory {self._below(name)}") from error
             # A full descriptor, for whoever wants to list, lock or sync the directory.
             with contextlib.suppress(PermissionError):
                 self._hold(os.open(".", _DIRECTORY | os.O_RDONLY, dir_fd=self.fd), self.path)
@@ -240,13 +135,13 @@ class _Walk:
             except FileExistsError:  # somebody was faster: it is judged like any other
                 self._enter(name)
         except OSError as error:
-            if error.errno not in (errno.ENOTDIR, *_A_LINK):
+            if error.errno not in (errno.ENOTDIR, *A_LINK):
                 raise
             self._follow(name, may_follow=may_follow)
 
     def _enter(self, name: str) -> None:
         fd = os.open(name, _ON_THE_WAY, dir_fd=self.fd)
-        with _closed_on_error(fd):
+        with closed_on_error(fd):
             owners = self.owners
             if not self.ahead and self.new is not None:
                 owners |= {self.new[1]}
@@ -256,9 +151,9 @@ class _Walk:
     def _make(self, name: str, mode: int, uid: int, gid: int) -> None:
         os.mkdir(name, 0o700, dir_fd=self.fd)  # closed to others until owner and mode are right
         fd = os.open(name, _DIRECTORY | os.O_RDONLY, dir_fd=self.fd)
-        with _closed_on_error(fd):
+        with closed_on_error(fd):
             if os.fstat(fd).st_uid != os.geteuid():
-                raise _swapped(self._below(name))
+                raise swapped(self._below(name))
             if not self.ahead:
                 os.fchown(fd, uid, gid)
             os.fchmod(fd, 0o755 if self.ahead else mode)
@@ -270,13 +165,13 @@ class _Walk:
         path = self._below(name)
         link = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
         if not stat.S_ISLNK(link.st_mode):
-            raise LocalError(f"{path} is {_kind(link)}, not a directory")
+            raise LocalError(f"{path} is {kind(link)}, not a directory")
         if not may_follow:
             raise UnsafePath(f"{path} is a link; name the directory that it points to")
         if link.st_uid not in self.owners:
             raise UnsafePath(
-                f"{path} is a link that belongs to {_user(link.st_uid)}, who could point it "
-                f"elsewhere; make it anew as {_users(self.owners)}, or use another directory"
+                f"{path} is a link that belongs to {user(link.st_uid)}, who could point it "
+                f"elsewhere; make it anew as {users(self.owners)}, or use another directory"
             )
         if link.st_nlink != 1:  # others can give a second name to a link of ours
             raise UnsafePath(f"{path} is a link that has {link.st_nlink} names; make it anew")
@@ -304,8 +199,8 @@ class _Walk:
         way = f", reached through the link {self.through}," if self.through else ""
         if found.st_uid not in owners:
             raise UnsafePath(
-                f"{path}{way} belongs to {_user(found.st_uid)}, who could put anything in place of "
-                f"what is in it; chown it to {_users(self.owners)}, or use another directory"
+                f"{path}{way} belongs to {user(found.st_uid)}, who could put anything in place of "
+                f"what is in it; chown it to {users(self.owners)}, or use another directory"
             )
         if not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return False
@@ -314,7 +209,7 @@ class _Walk:
         for_all = bool(found.st_mode & stat.S_IWOTH)
         if not for_all and _is_private(found, fd):
             return False
-        who = "every user of this machine" if for_all else _group(found.st_gid)
+        who = "every user of this machine" if for_all else group(found.st_gid)
         mode = f"{stat.S_IMODE(found.st_mode):04o}"
         what = f"{path} (mode {mode}){way} lets {who} replace what is in it"
         if not for_all and found.st_uid == 0 and found.st_gid < _SYSTEM_GROUPS_BELOW:
@@ -322,69 +217,6 @@ class _Walk:
             return True
         bits = "go-w" if for_all else "g-w"
         raise UnsafePath(f"{what}; run chmod {bits} {path}, or use another directory")
-
-
-def _open_and_exit(
-    channel: socket.socket, who: tuple[int, int, list[int]], path: str, flags: int, mode: int
-) -> NoReturn:
-    # Nothing but system calls. The user whose identity is taken can kill this process, but not look
-    # into it: the kernel forbids tracing one that has changed its identity.
-    stage = _NO_IDENTITY
-    try:
-        gc.disable()  # no finalizer of the daemon runs here
-        uid, gid, groups = who
-        if os.geteuid() == 0:
-            os.setgroups(groups)
-            os.setgid(gid)
-            os.setuid(uid)
-        stage = _NOT_OPENED
-        fd = os.open(path, flags, mode)
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))
-        channel.sendmsg([_OPENED], [rights])
-    except OSError as error:
-        channel.send(stage + (error.errno or 0).to_bytes(2, "big"))
-    finally:
-        os._exit(0)
-
-
-def _answer(channel: socket.socket, pid: int, path: str, seconds: float) -> tuple[bytes, int]:
-    """What the child says, and the descriptor it sent, or -1; the child is gone afterwards."""
-    channel.settimeout(seconds)
-    try:
-        closed_at_exec = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-        answer, descriptors, _, _ = socket.recv_fds(channel, 16, 1, closed_at_exec)
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)  # it lives, or the channel would have told of its end
-        _hung.add(pid)  # not waited for, since KILL has to wait for the file system, too
-        raise LocalError(f"opening {path} takes over {seconds:g} s: file system hung?") from None
-    with contextlib.suppress(ChildProcessError):  # the daemon may reap whatever ends, and be faster
-        os.waitpid(pid, 0)
-    for earlier in list(_hung):
-        with contextlib.suppress(ChildProcessError):
-            if os.waitpid(earlier, os.WNOHANG) == (0, 0):
-                continue
-        _hung.discard(earlier)
-    for fd in descriptors:
-        os.set_inheritable(fd, False)
-    return answer, descriptors[0] if descriptors else -1
-
-
-def _refusal(answer: bytes, user: str, path: str, flags: int) -> LocalError:
-    """The error to raise for a child that sent no descriptor."""
-    if not answer:
-        return LocalError(f"the process that opened {path} as {user} was killed")
-    if answer == _OPENED:  # the kernel drops a descriptor that does not fit
-        return LocalError(f"cannot open {path}: too many open files")
-    number = int.from_bytes(answer[1:], "big")
-    error = OSError(number, os.strerror(number))
-    if answer[:1] == _NO_IDENTITY:
-        return _plain(error, f"become {user} to open", path)
-    if number in _FORBIDDEN:
-        return LocalError(f"{user} has no permission to {_verb(flags)} {path}")
-    if number == errno.ENOENT and flags & os.O_CREAT:
-        return LocalError(f"directory {posixpath.dirname(path)} does not exist")
-    return _plain(error, _verb(flags), path)
 
 
 def _components(path: str, *, relative: bool = False) -> list[str]:
@@ -399,67 +231,6 @@ def _split(path: str) -> tuple[str, str]:
     if name in ("", ".", ".."):
         raise LocalError(f"{path} names a directory, not a file")
     return directory, name
-
-
-def _check_file(found: os.stat_result, path: str, owners: frozenset[int]) -> None:
-    remedy = "remove it, or use another name"
-    if not stat.S_ISREG(found.st_mode):
-        raise UnsafePath(f"{path} is {_kind(found)}, not a regular file; {remedy}")
-    if found.st_uid not in owners:
-        owner = _user(found.st_uid)
-        raise UnsafePath(f"{path} belongs to {owner}, not to {_users(owners)}; {remedy}")
-    if found.st_nlink > 1:
-        raise UnsafePath(f"{path} is one of {found.st_nlink} hard links to its file; {remedy}")
-    if found.st_nlink == 0:
-        raise _swapped(path)
-
-
-def _make_ready(fd: int, flags: int) -> None:
-    if flags & os.O_TRUNC:
-        os.ftruncate(fd, 0)
-    os.set_blocking(fd, not flags & os.O_NONBLOCK)
-
-
-@contextlib.contextmanager
-def _closed_on_error(fd: int) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        os.close(fd)
-        raise
-
-
-@contextlib.contextmanager
-def _in_words(verb: str, path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _plain(error, verb, path) from error
-
-
-def _plain(error: OSError, verb: str, what: str) -> LocalError:
-    if error.errno == errno.ENOENT:
-        return LocalError(f"{what} does not exist")
-    if error.errno in _FORBIDDEN:
-        return LocalError(f"no permission to {verb} {what}")
-    if error.errno in _A_LINK:
-        return UnsafePath(f"{what} is a link; name the file that it points to")
-    if error.errno == errno.ENXIO:
-        return UnsafePath(f"{what} is a FIFO or a socket, not a regular file")
-    return LocalError(f"cannot {verb} {what}: {(error.strerror or str(error)).lower()}")
-
-
-def _swapped(path: str) -> UnsafePath:
-    return UnsafePath(f"{path} was changed by somebody while it was being opened")
-
-
-def _verb(flags: int) -> str:
-    return "read" if flags & os.O_ACCMODE == os.O_RDONLY else "write"
-
-
-def _kind(found: os.stat_result) -> str:
-    kinds = {"l": "a link", "d": "a directory", "p": "a FIFO", "s": "a socket", "-": "a file"}
-    return kinds.get(stat.filemode(found.st_mode)[0], "a device")
 
 
 def _is_private(found: os.stat_result, fd: int) -> bool:
@@ -480,19 +251,3 @@ def _is_private(found: os.stat_result, fd: int) -> bool:
     except OSError as error:
         return error.errno in (errno.ENODATA, errno.EOPNOTSUPP)
     return False
-
-
-def _users(uids: frozenset[int]) -> str:
-    return " or ".join(_user(uid) for uid in sorted(uids))
-
-
-def _user(uid: int) -> str:
-    with contextlib.suppress(KeyError):
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})" if uid else "root"
-    return f"uid {uid}"
-
-
-def _group(gid: int) -> str:
-    with contextlib.suppress(KeyError):
-        return f"group {grp.getgrgid(gid).gr_name}"
-    return f"group {gid}"

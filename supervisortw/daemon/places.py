@@ -89,7 +89,7 @@ def lock_state_directory(settings: Settings) -> int:
     """
     path = os.path.join(settings.state_directory, LOCK)
     with open_parent(path, owners=owners()) as directory:
-        descriptor = directory.open_regular(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = directory.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -121,7 +121,7 @@ class PidFile:
         """Write our pid. Raises LocalError."""
         with open_parent(self.path, owners=owners()) as directory:
             name = os.path.basename(self.path)
-            descriptor = directory.open_regular(name, os.O_WRONLY | os.O_CREAT, 0o644)
+            descriptor = directory.open(name, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())

@@ -17,7 +17,6 @@ from supervisortw.core.spawnid import VARIABLE, SpawnId
 from supervisortw.daemon.envfiles import read_all
 from supervisortw.daemon.identity import Identities
 from supervisortw.daemon.outputs import Outputs
-from supervisortw.daemon.stdin import StdinPipes
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import Identity, SpawnRequest
 
@@ -31,6 +30,22 @@ class ListeningSockets(Protocol):
 
     def descriptor(self, name: str) -> int:
         """Return the descriptor of a socket. Raises SpawnError with the reason if there is none."""
+
+
+class StandardInputs(Protocol):
+    """What operators write to programs that read it."""
+
+    def reader(self, name: str) -> AbstractContextManager[int]:
+        """Hand out the reading end of a new pipe for the process ``name``. Raises SpawnError."""
+
+    def adopt(self, name: str) -> bool:
+        """Go on writing to a process of a former daemon; False if it left no pipe behind."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Have ``data`` read by the process. Raises Refused."""
+
+    def close(self, name: str) -> None:
+        """Let the process read the end of its input."""
 
 
 class NoticeBoard(Protocol):
@@ -55,6 +70,9 @@ class ControlGroups(Protocol):
     def directory_for(self, name: str) -> str:
         """Return the directory of the group for the process ``name``. Raises SpawnError."""
 
+    def memory_events(self, name: str) -> str | None:
+        """Return the file that tells what lack of memory has done to the group, if there may be one."""
+
     def remove(self, name: str) -> object:
         """Remove the group of a process, if it has one and nobody is in it."""
 
@@ -73,7 +91,7 @@ class Preparation:
         settings: Callable[[], Settings],
         identities: Identities,
         outputs: Outputs,
-        stdin: StdinPipes,
+        stdin: StandardInputs,
         sockets: ListeningSockets,
         notices: NoticeBoard,
         cgroups: ControlGroups,

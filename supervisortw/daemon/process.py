@@ -53,8 +53,13 @@ class ManagedProcess(Slot):
             coming = self.going_up and not (
                 state is State.WAITING and self._means.admission.is_hopeless(self)
             )
-        text = f"{self.program.name} ({state.value})"
-        return Prospect(ready=ready, coming=coming, text=text)
+        name = self.program.name
+        return Prospect(ready=ready, coming=coming, text=f"{name} ({state.value})", name=name)
+
+    @property
+    def waits_for(self) -> str:
+        """The name of the process that it waits for, empty if there is none."""
+        return self._means.admission.blocker(self) if self.life.state is State.WAITING else ""
 
     @property
     def exit_code(self) -> int:
@@ -93,21 +98,21 @@ class ManagedProcess(Slot):
         await self.settled()
         return self._came_up(Result.STARTED, f"started, pid {self.pid}")
 
-    async def restart(self) -> Outcome:
-        """Have it up in a new process, and wait until it is, or has failed."""
+    async def restart(self, by: str = "") -> Outcome:
+        """Have it up in a new process, since ``by`` asks; wait until it is, or has failed."""
         await self._when(self._is_free)
         if self.removed:
             return self._outcome(Result.FAILED, "was removed meanwhile")
         old = self.pid
-        self.handle(lifeevents.RestartAsked())
+        self.handle(lifeevents.RestartAsked(by))
         await self.settled()
         was = f" (was {old})" if old else ""
         return self._came_up(Result.RESTARTED, f"restarted, pid {self.pid}{was}")
 
-    async def stop(self) -> Outcome:
-        """Have it down, and wait until all of its processes are gone."""
+    async def stop(self, by: str = "") -> Outcome:
+        """Have it down, since ``by`` asks; wait until all of its processes are gone."""
         was_down = self.life.state not in ALIVE and not self.going_up
-        self.handle(lifeevents.StopAsked())
+        self.handle(lifeevents.StopAsked(by))
         if was_down:
             return self._outcome(Result.ALREADY_DOWN, "already down")
         await self.settled()
@@ -144,11 +149,12 @@ class ManagedProcess(Slot):
     def _sid_now(self) -> int:
         return self.memory.sid if self.life.state in ALIVE else 0
 
-    def signal(self, number: int) -> Outcome:
-        """Send a signal to the main process."""
+    def signal(self, number: int, by: str = "") -> Outcome:
+        """Send a signal to the main process, since ``by`` asks."""
         trouble = self.signal_leader(number)
         if trouble:
             return self._outcome(Result.FAILED, trouble)
+        self._sent = number, by
         return self._outcome(Result.SIGNALLED, f"sent {signal_name(number)} to pid {self.pid}")
 
     def settled(self) -> Deferred[None]:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from twisted.internet.defer import ensureDeferred
 
+from supervisortw.core.exits import RELOAD
 from supervisortw.core.expand import processes_of
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import DISCARD, Configuration, Process, Program
+from supervisortw.core.model import DISCARD, SYSLOG, Configuration, Process, Program
 from supervisortw.core.plan import Layout, ProgramStep, Step
 from supervisortw.core.status import Outcome, Result
 from supervisortw.daemon.admission import Admission
@@ -155,7 +156,7 @@ class Renewal:
         process = self._roster[step.name]
         before, process.program = process.program, record
         outdated = self._outputs.change(before, record)
-        outcome = await process.restart() if step.step is Step.RESTART else None
+        outcome = await process.restart(RELOAD) if step.step is Step.RESTART else None
         if outdated:
             await process.settled()  # a process that is being stopped still writes to it
             close_all(outdated)
@@ -163,9 +164,9 @@ class Renewal:
 
     async def _remove(self, name: str) -> Outcome:
         process = self._roster[name]
-        outcome = await process.stop()
+        outcome = await process.stop(RELOAD)
         while outcome.result is Result.SUPERSEDED:  # who starts it now cannot keep it
-            outcome = await process.stop()
+            outcome = await process.stop(RELOAD)
         process.removed = True
         self._roster.remove(name)
         self._outputs.remove(process.program)
@@ -176,4 +177,6 @@ class Renewal:
 def _files(processes: Iterable[Process]) -> list[str]:
     """Return the files that processes write to, of those that only one may write to."""
     paths = [path for each in processes for path in (each.logfile, each.stderr_logfile) if path]
-    return [path for path in paths if path != DISCARD and not path.startswith("/dev/")]
+    return [
+        path for path in paths if path not in {DISCARD, SYSLOG} and not path.startswith("/dev/")
+    ]

@@ -56,7 +56,7 @@ def rotate(directory: LogDirectory, name: str, file: int, cut: int, backups: int
     old file then.
     """
     fresh = _fresh(name)
-    directory.remove(fresh)  # of somebody else: what a daemon has left there is finished by now
+    remove(directory, fresh)  # of somebody else: what a daemon has left there is finished by now
     made = directory.open(fresh, FLAGS | os.O_EXCL, MODE)
     try:
         _give(file, cut, made)
@@ -114,27 +114,36 @@ def _give(file: int, cut: int, made: int) -> None:
         os.ftruncate(file, cut)
 
 
+def remove(directory: LogDirectory, name: str) -> None:
+    """Remove a file if it is there. Raises LocalError."""
+    if directory.stat(name) is not None:
+        directory.remove(name)
+
+
 def _replace(directory: LogDirectory, name: str, backups: int) -> None:
+    moves = [(_fresh(name), name)]
     if backups:
-        _move_on(directory, name, backups)
-        directory.rename(name, older(name, 1))
-    directory.rename(_fresh(name), name)
+        moves = [*_moves(directory, name, backups), (name, older(name, 1)), *moves]
+    directory.rename_all(moves)
 
 
-def _move_on(directory: LogDirectory, name: str, backups: int) -> None:
-    """Free the number 1; what has too high a number goes."""
+def _moves(directory: LogDirectory, name: str, backups: int) -> list[tuple[str, str]]:
+    """Remove what has too high a number; return how the others move on, so that 1 is free."""
     free = 1
     while free <= backups and find_older(directory, name, free) is not None:
         free += 1
     surplus = backups if free > backups else backups + 1
     while find_older(directory, name, surplus) is not None:
         for form in ("", GZ):
-            directory.remove(older(name, surplus) + form)
+            remove(directory, older(name, surplus) + form)
         surplus += 1
+    moves = []
     for number in range(min(free, backups), 1, -1):
         found = find_older(directory, name, number - 1)
         assert found is not None
-        directory.rename(found, found.replace(older(name, number - 1), older(name, number)))
+        form = found.removeprefix(older(name, number - 1))
+        moves.append((found, older(name, number) + form))
+    return moves
 
 
 def find_older(directory: LogDirectory, name: str, number: int) -> str | None:

@@ -8,6 +8,7 @@ before and after each thing that it does, so that a later daemon can go on with 
 from __future__ import annotations
 
 import random
+import signal
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,6 +21,16 @@ from twisted.python.failure import Failure
 
 from supervisortw.core import lifecycle, lifeevents, telling
 from supervisortw.core.born import Born
+from supervisortw.core.ended import Ended
+from supervisortw.core.exits import (
+    DAEMON_DEATH,
+    NOT_READY,
+    RELOAD,
+    WATCHDOG,
+    Exit,
+    Oom,
+    is_right,
+)
 from supervisortw.core.lifecycle import Life
 from supervisortw.core.lifeevents import Effect, Event
 from supervisortw.core.memory import Memory
@@ -33,6 +44,7 @@ from supervisortw.core.text import one_line
 from supervisortw.daemon.admission import Admission
 from supervisortw.daemon.ended import ended_by
 from supervisortw.daemon.events import EventBus, StateChanged
+from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.stopcommand import StopCommand
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import Clock, Sessions, Spawner, SpawnRequest, Timer
@@ -49,7 +61,8 @@ class Means:
     ``go_on(process)`` takes over what a process that is there was given by a former daemon, and
     ``drain(process)`` takes in the output that is there, before the end of a process is told.
     ``start_clock()`` is the time by which the system tells when processes were started.
-    ``record(name, memory)`` writes down what a slot remembers.
+    ``record(name, memory, exit)`` writes down what a slot remembers, and how its process has just ended.
+    ``wall_clock()`` is the time of day, in seconds since 1970.
     """
 
     clock: Clock
@@ -63,8 +76,13 @@ class Means:
     go_on: Callable[[Process], None]
     drain: Callable[[Process], None]
     start_clock: Callable[[], float]
-    record: Callable[[str, Memory], None]
+    record: Callable[[str, Memory, Exit | None], None]
+    oom: OomKills
+    wall_clock: Callable[[], float]
     random: Callable[[], float] = random.random
+
+
+_STOPPABLE = frozenset(State) - {State.STOPPED, State.EXITED, State.FATAL}
 
 
 class Slot:
@@ -83,7 +101,11 @@ class Slot:
         self._events: deque[Event] = deque()
         self._handling = False
         self._is_recorded = True
-        self._is_news = False
+        self._exit: Exit | None = None  # that is to be written down
+        self._oom_kills: int | None = None  # at the start
+        self._sent: tuple[int, str] | None = (
+            None  # the last signal that was not ours, and whose it was
+        )
 
     @property
     def life(self) -> Life:
@@ -132,7 +154,7 @@ class Slot:
             self._handling = False
         # What leads on in a moment is written down together with what comes then. But how a process has
         # ended, nobody would know any more.
-        if self._is_news or self.life.state is not State.WAITING or not self._is_passing():
+        if self._exit is not None or self.life.state is not State.WAITING or not self._is_passing():
             self._record()
         self.prospects_changed()
 
@@ -143,7 +165,7 @@ class Slot:
         memory = self.memory
         before = memory.life
         memory.life, effects = lifecycle.step(before, self.program, event)
-        self._note_who_asked(event, before.state)
+        self._note_who_asked(event, before)
         self._is_recorded = self._is_recorded and memory.life is before
         for effect in effects:
             self._carry_out(effect)
@@ -156,8 +178,9 @@ class Slot:
 
     def _record(self) -> None:
         if not self._is_recorded:
-            self._is_recorded, self._is_news = True, False
-            self._means.record(self.program.name, self.memory)
+            self._is_recorded = True
+            exit, self._exit = self._exit, None
+            self._means.record(self.program.name, self.memory, exit)
 
     def _is_passing(self) -> bool:
         """True in a state that is over in a moment: it only leads from one to the next."""
@@ -177,19 +200,24 @@ class Slot:
         self._told = self.life.state
         self._means.bus.publish(change)
 
-    def _note_who_asked(self, event: Event, before: State) -> None:
-        memory = self.memory
+    def _note_who_asked(self, event: Event, before: Life) -> None:
+        memory, was = self.memory, before.state
         if isinstance(event, lifeevents.RestartAsked):
             memory.asked = True
+            if was in {State.STARTING, State.RUNNING}:
+                memory.stopped_by = event.by
         elif isinstance(event, lifeevents.StartAsked):
-            memory.asked = before not in {State.STARTING, State.RUNNING}
+            memory.asked = was not in {State.STARTING, State.RUNNING}
         elif isinstance(event, lifeevents.StopAsked):
             memory.asked = False
+            is_stopped = was is State.STOPPING and before.next is State.STOPPED
+            if was in _STOPPABLE and not is_stopped:
+                memory.stopped_by = event.by
         elif isinstance(event, lifeevents.TimedOut) and self.life.state is State.STOPPING:
-            if before is State.STARTING:
-                memory.fault = telling.not_ready(event.uptime)
-            elif before is State.RUNNING:
-                memory.fault = telling.silent(self.program)
+            if was is State.STARTING:
+                memory.fault, memory.stopped_by = telling.not_ready(event.uptime), NOT_READY
+            elif was is State.RUNNING:
+                memory.fault, memory.stopped_by = telling.silent(self.program), WATCHDOG
 
     def _carry_out(self, effect: Effect) -> None:
         if isinstance(effect, lifeevents.Await):
@@ -279,13 +307,15 @@ class Slot:
         if not memory.asked:
             memory.restarts += 1
         memory.asked = memory.outdated = False
-        memory.spawn_error = memory.fault = self._said = ""
+        memory.spawn_error = memory.fault = memory.stopped_by = self._said = ""
+        self._sent = None
         try:
             memory.spawn = self._means.new_spawn_id(self.program.name)
             # Written down before it is there: who finds its mark later knows whose it is.
             self._record()
             self._spawn_began = self._means.start_clock()
             with self._means.prepare(self.program, memory.spawn) as request:
+                self._oom_kills = self._means.oom.in_cgroup(self.program)
                 spawning = self._means.spawner.spawn(self.protocol(), request)
         except SpawnError as error:
             self._not_spawned(Failure(error))
@@ -316,6 +346,7 @@ class Slot:
         memory = self.memory
         uptime = self._uptime()
         memory.last = ended_by(reason, uptime)
+        self._exit = self._exit_of(memory.last, again=again)
         self._transport = None
         memory.pid = 0
         # A stop is over when the whole session is empty; otherwise only the group has to be, which
@@ -323,12 +354,31 @@ class Slot:
         others_left = self.program.stop_scope is StopScope.SESSION and (
             self.life.state is State.STOPPING or self._means.sessions.has_others(memory.sid)
         )
-        self._is_recorded, self._is_news = False, True
+        self._is_recorded = False
         memory.asked = memory.asked or again
         code, moment = memory.last.code, self._moment()
         self.handle(lifeevents.Exited(code, uptime, others_left, moment, again))
         if others_left:
             self._means.sessions.when_empty(memory.sid, self._emptied)
+
+    def _exit_of(self, ended: Ended, *, again: bool) -> Exit:
+        """Return what is to be told of the end of the process."""
+        memory, by = self.memory, ""
+        is_stopped = self.life.state is State.STOPPING
+        if is_stopped:
+            by = memory.stopped_by
+        elif again:
+            by = RELOAD if memory.outdated else DAEMON_DEATH
+        elif self._sent is not None and self._sent[0] == ended.signal:
+            by = self._sent[1]
+        is_strange = ended.signal == signal.SIGKILL and not is_stopped and not by
+        return Exit(
+            when=self._means.wall_clock(),
+            ended=ended,
+            expected=is_right(self.program, ended.code) or (is_stopped and not memory.fault),
+            oom=self._means.oom.verdict(self.program, self._oom_kills) if is_strange else Oom.NO,
+            stopped_by=by,
+        )
 
     def _emptied(self) -> None:
         self.handle(lifeevents.SessionEmptied())
@@ -376,6 +426,7 @@ class Slot:
         self._transport = transport
         if transport is not None:
             self._means.go_on(self.program)
+            self._oom_kills = self._means.oom.in_cgroup(self.program)
         memory = self.memory
         if self.is_cut_short and transport is not None:
             self._spawned(transport, born)
@@ -402,7 +453,8 @@ class Slot:
     def make_anew(self) -> None:
         """Have another process in place of the one that there is."""
         if self.life.state in {State.STARTING, State.RUNNING}:
-            self.handle(lifeevents.RestartAsked())
+            by = RELOAD if self.memory.outdated else DAEMON_DEATH
+            self.handle(lifeevents.RestartAsked(by))
 
     def _remaining(self) -> float:
         return max(0.0, self.memory.due - self._clock.seconds())

@@ -12,7 +12,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from supervisortw.core import lifeevents
-from supervisortw.core.model import AutoRestart, Configuration, Process
+from supervisortw.core.exits import SHUTDOWN
+from supervisortw.core.happening import EventsAnswer, Kind
+from supervisortw.core.model import STDERR, AutoRestart, Configuration, Process
 from supervisortw.core.notify import Notice
 from supervisortw.core.order import with_dependencies
 from supervisortw.core.plan import Plan, Step, plan
@@ -20,12 +22,20 @@ from supervisortw.core.selection import unknown_name
 from supervisortw.core.signals import signal_number
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State
-from supervisortw.core.status import DaemonStatus, LogPiece, Outcome, ReloadAnswer, Result
+from supervisortw.core.status import (
+    DaemonStatus,
+    Explained,
+    LogPiece,
+    Outcome,
+    ReloadAnswer,
+    Result,
+)
 from supervisortw.daemon.admission import Admission
 from supervisortw.daemon.answers import end_escaped, in_asked_order, tell_escaped, told
 from supervisortw.daemon.events import StateChanged
+from supervisortw.daemon.explaining import explain_all
 from supervisortw.daemon.identity import Identities
-from supervisortw.daemon.outputs import STDERR, Outputs
+from supervisortw.daemon.outputs import Outputs
 from supervisortw.daemon.preparation import Preparation
 from supervisortw.daemon.process import ManagedProcess
 from supervisortw.daemon.renewal import Renewal
@@ -85,6 +95,8 @@ class Supervisor:
             start_clock=around.start_clock,
             record=around.journal.process,
             random=around.random,
+            oom=around.oom,
+            wall_clock=around.wall_clock,
         )
         self._renewal = Renewal(
             self.roster,
@@ -185,6 +197,13 @@ class Supervisor:
             unknown=tuple(unknown),
         )
 
+    async def why(self, names: Sequence[str]) -> Explained:
+        """Tell why the named processes are as they are."""
+        chosen, unknown = self.roster.select(names)
+        around = self._around
+        whys = explain_all(self.roster, chosen, around.journal.exits, around.clock.seconds())
+        return Explained(programs=whys, unknown=tuple(unknown))
+
     async def start(self, names: Sequence[str]) -> list[Outcome]:
         """Start what is down, and what it depends on, in the order of starts; wait for all of it."""
         self._refuse_while_shutting_down()
@@ -196,11 +215,13 @@ class Supervisor:
         outcomes = await told(forgotten, chosen, outcomes)
         return in_asked_order(chosen, outcomes) + unknown
 
-    async def stop(self, names: Sequence[str], *, all_of_it: bool = False) -> list[Outcome]:
+    async def stop(
+        self, names: Sequence[str], *, all_of_it: bool = False, by: str = ""
+    ) -> list[Outcome]:
         """Stop what is up in the reverse order: each wave when the one before is gone."""
         chosen, unknown = self.roster.select(names)
         processes = {name: self.roster[name] for name in chosen}  # a reload may remove them
-        outcomes = await self._stop_in_waves(chosen)
+        outcomes = await self._stop_in_waves(chosen, by)
         tell = end_escaped if all_of_it else tell_escaped
         outcomes = await all_of([tell(processes[each.name], each) for each in outcomes])
         outcomes = [self._with_dependants(processes[each.name], each) for each in outcomes]
@@ -208,12 +229,12 @@ class Supervisor:
         outcomes = await told(self._around.remembered.stopped(remembered), remembered, outcomes)
         return in_asked_order(chosen, outcomes) + unknown
 
-    async def restart(self, names: Sequence[str]) -> list[Outcome]:
+    async def restart(self, names: Sequence[str], *, by: str = "") -> list[Outcome]:
         """Restart each process by one event of its own; dependants end before what they depend on."""
         self._refuse_while_shutting_down()
         chosen, unknown = self.roster.select(names)
         forgotten = self._around.remembered.started(chosen)
-        outcomes = await told(forgotten, chosen, await self._restart(chosen))
+        outcomes = await told(forgotten, chosen, await self._restart(chosen, by))
         return in_asked_order(chosen, outcomes) + unknown
 
     async def scale(self, name: str, count: int) -> list[Outcome]:
@@ -221,14 +242,14 @@ class Supervisor:
         self._refuse_while_shutting_down()
         return await self._reloading.run(lambda: ensureDeferred(self._scale(name, count)))
 
-    async def signal(self, signame: str, names: Sequence[str]) -> list[Outcome]:
+    async def signal(self, signame: str, names: Sequence[str], *, by: str = "") -> list[Outcome]:
         """Send a signal to the main process of each program. Raises Refused for an unknown signal."""
         try:
             number = signal_number(signame)
         except ValueError as error:
             raise Refused(str(error)) from None
         chosen, unknown = self.roster.select(names)
-        return [self.roster[name].signal(number) for name in chosen] + unknown
+        return [self.roster[name].signal(number, by) for name in chosen] + unknown
 
     async def write_stdin(self, data: bytes, names: Sequence[str]) -> list[Outcome]:
         """Write to the standard input of programs that have it from a pipe."""
@@ -249,9 +270,10 @@ class Supervisor:
         """Stop every program, then end the daemon. Asked again, it waits for the first one's end."""
         if self._shutdown is None:
             log.info("shutting down")
+            self._around.history.note(Kind.DAEMON, "shutting down")
             self._around.journal.ending(self._exit_code)
             names = [process.program.name for process in self.roster]
-            self._shutdown = ensureDeferred(self._stop_in_waves(names))
+            self._shutdown = ensureDeferred(self._stop_in_waves(names, SHUTDOWN))
             self._shutdown.addCallback(self._end)
         return await branch_of(self._shutdown)
 
@@ -271,6 +293,14 @@ class Supervisor:
     def watch_log(self, name: str | None, grown: Callable[[], None]) -> Cancel:
         """Call ``grown`` each time a log has changed, also when a reload gives it another file."""
         return self.outputs.watch(self._log_name(name), grown)
+
+    async def events(self, after: int, limit: int) -> EventsAnswer:
+        """Tell what has happened after the event of that number."""
+        return self._around.history.answer(after, limit)
+
+    def watch_events(self, told: Callable[[], None]) -> Cancel:
+        """Call ``told`` once whenever something has happened, however much it is."""
+        return self._around.history.watch(told)
 
     # How it is done.
 
@@ -304,14 +334,14 @@ class Supervisor:
         missing = [each.program.name for each in needed if not each.prospect.ready]
         return list(dict.fromkeys([*names, *missing]))
 
-    async def _stop_in_waves(self, names: Iterable[str]) -> list[Outcome]:
+    async def _stop_in_waves(self, names: Iterable[str], by: str) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for wave in self.roster.stop_waves(names):
             # All at once: in turns, the ends of the first would keep the others waiting.
-            outcomes += await all_of([process.stop() for process in wave])
+            outcomes += await all_of([process.stop(by) for process in wave])
         return outcomes
 
-    async def _restart(self, names: Sequence[str]) -> list[Outcome]:
+    async def _restart(self, names: Sequence[str], by: str) -> list[Outcome]:
         """Begin the restarts wave by wave, and wait for all of them together.
 
         Whoever has ended waits until what it depends on is ready again, which it is not before its own
@@ -320,7 +350,8 @@ class Supervisor:
         own = {self.roster[name].program.program for name in names}
         related = any(own.intersection(self.roster[name].program.depends_on) for name in names)
         if not related:
-            return await all_of([each.restart() for each in self.roster.in_start_order(names)])
+            in_order = self.roster.in_start_order(names)
+            return await all_of([each.restart(by) for each in in_order])
         restarting: list[Deferred[Outcome]] = []
         pending = set(names)
         self.roster.to_be_restarted.append(pending)
@@ -328,7 +359,7 @@ class Supervisor:
             for wave in self.roster.stop_waves(names):
                 for process in wave:
                     pending.discard(process.program.name)
-                    restarting.append(ensureDeferred(process.restart()))
+                    restarting.append(ensureDeferred(process.restart(by)))
                 await gatherResults([process.ended() for process in wave])
         finally:
             self.roster.to_be_restarted.remove(pending)
@@ -373,7 +404,8 @@ class Supervisor:
             raise Refused(f"{name}: {unknown[0].text}")
         if len(chosen) > 1:
             some = ", ".join(chosen[:2])
-            raise Refused(f"{name}: {len(chosen)} processes have a log each; name one: {some} ...")
+            each = f"{len(chosen)} processes have a log each"
+            raise Refused(f"{name}: {each}; name one: {some} ..., or say {name}:* for all")
         return chosen[0] + word[len(name) :] if chosen else word
 
     def _clear(self, name: str) -> Outcome:
@@ -417,7 +449,9 @@ class Supervisor:
         self._admission.configure(new.settings.max_starting, new.settings.start_delay)
         outcomes = await self._renewal.carry_out(todo.programs, new)
         self._prune_remembered()
-        log.info("reloaded {source}; changes: {count}", source=new.source, count=len(todo.lines()))
+        done = f"reloaded {new.source}; changes: {len(todo.lines())}"
+        log.info("{done}", done=done)
+        self._around.history.note(Kind.RELOADED, done)
         return ReloadAnswer(
             source=new.source,
             lines=todo.lines(),

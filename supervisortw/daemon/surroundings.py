@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,12 +14,18 @@ from supervisortw.core.model import Configuration
 from supervisortw.core.plan import Layout
 from supervisortw.daemon.adoption import Adoption
 from supervisortw.daemon.events import EventBus
+from supervisortw.daemon.history import History
 from supervisortw.daemon.journal import Journal
+from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.output import Log
 from supervisortw.daemon.outputs import OutputFor
-from supervisortw.daemon.preparation import ControlGroups, ListeningSockets, NoticeBoard
+from supervisortw.daemon.preparation import (
+    ControlGroups,
+    ListeningSockets,
+    NoticeBoard,
+    StandardInputs,
+)
 from supervisortw.daemon.remembered import Remembered
-from supervisortw.daemon.stdin import StdinPipes
 from supervisortw.interfaces import Clock, Sessions, Spawner
 
 
@@ -35,17 +42,19 @@ class Surroundings:
     by which the system tells when processes were started. ``left`` is what the daemon before has left in
     its journal, and ``adoption`` brings it together with what is there; None if there is nothing to go on
     with.
-    ``remembered`` are the processes that operators have stopped for longer than that.
+    ``remembered`` are the processes that operators have stopped for longer than that, and ``oom`` tells
+    who was killed because memory ran out. ``history`` listens to the ``bus`` already.
     """
 
     clock: Clock
     spawner: Spawner
     sessions: Sessions
     bus: EventBus
+    history: History
     environment: Mapping[str, str]
     output_for: OutputFor
     daemon_log: Log
-    stdin: StdinPipes
+    stdin: StandardInputs
     sockets: ListeningSockets
     notices: NoticeBoard
     cgroups: ControlGroups
@@ -62,4 +71,6 @@ class Surroundings:
     left: Left
     adoption: Adoption | None
     remembered: Remembered
+    oom: OomKills
     random: Callable[[], float] = random.random
+    wall_clock: Callable[[], float] = time.time

@@ -8,7 +8,7 @@ inside is logged here and told the peer only as an internal error.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -24,12 +24,19 @@ from supervisortw.core.text import one_line
 from supervisortw.errors import BadRequest, Denied, Refused
 from supervisortw.interfaces import Control
 from supervisortw.remote import wire
-from supervisortw.remote.follow import Follower
+from supervisortw.remote.follow import EventFollower, Follower
 from supervisortw.remote.security import LARGEST_INTEGER
+from supervisortw.remote.window import Window
 
 log = Logger(namespace="supervisor")
 
 Check = Callable[[object], Any]
+# Hears the name of a user, the verb, and the names that somebody asks for.
+Asked = Callable[[str, str, Sequence[str]], None]
+
+
+def unheard(user: str, verb: str, wanted: Sequence[str]) -> None:
+    """Hear nothing."""
 
 
 def names(value: object) -> list[str]:
@@ -78,6 +85,7 @@ VERBS: dict[str, tuple[Check, ...]] = {
     "ping": (),
     "page": (number, number),
     "status": (names,),
+    "why": (names,),
     "start": (names,),
     "stop": (names,),
     "stop_all_of_it": (names,),
@@ -91,8 +99,10 @@ VERBS: dict[str, tuple[Check, ...]] = {
     "tail": (log_name, number),
     "read_log": (log_name, number, number),
     "clear": (names,),
-    "follow": (log_name, number, receiver),
+    "follow": (log_name, number, text, receiver),
     "unfollow": (number,),
+    "events": (number, number),
+    "follow_events": (number, receiver),
 }
 
 
@@ -100,11 +110,12 @@ VERBS: dict[str, tuple[Check, ...]] = {
 class ControlAvatar:
     """One session of one user, in front of `Control`."""
 
-    def __init__(self, control: Control, user: User) -> None:
+    def __init__(self, control: Control, user: User, asked: Asked = unheard) -> None:
         self.user = user
         self._control = control
+        self._asked = asked
         self._pages = wire.Pages()
-        self._followers: dict[int, Follower] = {}
+        self._followers: dict[int, Window] = {}
         self._last_follower = 0
 
     def logout(self) -> None:
@@ -163,6 +174,10 @@ class ControlAvatar:
     async def perspective_status(self, wanted: list[str]) -> object:
         """Tell how the daemon and the named programs stand."""
         return await self._control.status(wanted)
+
+    async def perspective_why(self, wanted: list[str]) -> object:
+        """Tell why the named programs are as they are."""
+        return await self._control.why(wanted)
 
     async def perspective_start(self, wanted: list[str]) -> object:
         """Start programs, and answer once each is up or has failed."""
@@ -227,15 +242,11 @@ class ControlAvatar:
         return await self._control.clear(wanted)
 
     async def perspective_follow(
-        self, name: str | None, offset: int, reference: pb.RemoteReference
+        self, name: str | None, offset: int, epoch: str, reference: pb.RemoteReference
     ) -> object:
         """Push a log to an object of the peer's, until told to stop; return the subscription."""
-        if len(self._followers) >= LIMITS.subscriptions_per_session:
-            raise Refused(f"at most {LIMITS.subscriptions_per_session} logs at a time")
-        self._last_follower += 1
-        follower = Follower(self._control, name, offset, reference)
-        self._followers[self._last_follower] = follower
-        return self._last_follower
+        self._refuse_too_many()
+        return self._keep(Follower(self._control, name, offset, epoch, reference))
 
     async def perspective_unfollow(self, subscription: int) -> object:
         """End a subscription."""
@@ -244,7 +255,26 @@ class ControlAvatar:
             follower.stop()
         return {}
 
+    async def perspective_events(self, after: int, limit: int) -> object:
+        """Tell what has happened after a number."""
+        return (await self._control.events(after, limit)).to_plain()
+
+    async def perspective_follow_events(self, after: int, reference: pb.RemoteReference) -> object:
+        """Push what happens after a number to an object of the peer's; return the subscription."""
+        self._refuse_too_many()
+        return self._keep(EventFollower(self._control, after, reference))
+
+    def _refuse_too_many(self) -> None:
+        if len(self._followers) >= LIMITS.subscriptions_per_session:
+            raise Refused(f"at most {LIMITS.subscriptions_per_session} logs and events at a time")
+
+    def _keep(self, follower: Window) -> int:
+        self._last_follower += 1
+        self._followers[self._last_follower] = follower
+        return self._last_follower
+
     def _log(self, verb: str, wanted: list[str]) -> None:
+        self._asked(self.user.name, verb, wanted)
         log.info(
             "{user} asks: {verb} {names}",
             user=self.user.name,

@@ -17,10 +17,12 @@ from twisted.python.failure import Failure
 from twisted.spread import pb
 
 from supervisortw.auth import user_name
+from supervisortw.core.happening import EventsAnswer
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, TcpAddress, UnixAddress
 from supervisortw.core.status import (
     DaemonStatus,
+    Explained,
     LogPiece,
     Outcome,
     Record,
@@ -30,6 +32,7 @@ from supervisortw.core.status import (
 from supervisortw.errors import (
     BadRequest,
     Denied,
+    Refused,
     RemoteError,
     SupervisorError,
     TimedOut,
@@ -37,7 +40,7 @@ from supervisortw.errors import (
 )
 from supervisortw.interfaces import Cancel, Clock
 from supervisortw.remote import wire
-from supervisortw.remote.follow import Receiver
+from supervisortw.remote.follow import EventReceiver, Receiver
 from supervisortw.remote.gate import ClientGate
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.security import Unsendable
@@ -45,6 +48,10 @@ from supervisortw.remote.security import Unsendable
 NOT_UNDERSTOOD = "the daemon's answer is not understood; is it of another version?"
 NO_TCP_YET = "control over TCP is not part of this version"
 _NO_PERMISSION = frozenset({errno.EACCES, errno.EPERM})
+
+
+def _ignore(_: object) -> None:
+    pass
 
 
 async def connect(reactor: Any, address: Address) -> Session:
@@ -94,9 +101,14 @@ class Session:
         self._lost_listeners: list[Callable[[], None]] = []
         broker.notifyOnDisconnect(self._connection_lost)
 
-    def on_lost(self, listener: Callable[[], None]) -> None:
+    def on_lost(self, listener: Callable[[], None]) -> Cancel:
         """Call ``listener`` when the connection ends without `close`."""
         self._lost_listeners.append(listener)
+        return lambda: self._stop_telling(listener)
+
+    def _stop_telling(self, listener: Callable[[], None]) -> None:
+        if listener in self._lost_listeners:
+            self._lost_listeners.remove(listener)
 
     def expect_end(self) -> None:
         """Tell no listener when the connection ends: that is what is asked for."""
@@ -118,6 +130,10 @@ class Session:
     async def status(self, names: Sequence[str]) -> DaemonStatus:
         """Tell how the daemon and the named programs stand."""
         return _record(DaemonStatus, await self.call("status", list(names)))
+
+    async def why(self, names: Sequence[str]) -> Explained:
+        """Tell why the named programs are as they are."""
+        return _record(Explained, await self.call("why", list(names)))
 
     async def start(self, names: Sequence[str]) -> list[Outcome]:
         """Start what is down and wait."""
@@ -168,10 +184,31 @@ class Session:
         return _outcomes(await self.call("clear", list(names)))
 
     async def follow(
-        self, name: str | None, offset: int, received: Callable[[LogPiece], Deferred[None] | None]
+        self,
+        name: str | None,
+        offset: int,
+        received: Callable[[LogPiece], Deferred[None] | None],
+        *,
+        epoch: str = "",
+        refused: Callable[[Refused], None] = _ignore,
     ) -> Cancel:
-        """Call ``received`` with each new piece of a log from ``offset`` on; return a way to stop."""
-        subscription = await self.call("follow", name, offset, Receiver(received))
+        """Call ``received`` with each new piece of a log from ``offset`` on; return a way to stop.
+
+        ``epoch`` is that of the piece which told of the offset. If the log is another one by now, it
+        goes on with its last lines. ``refused`` is called if there is no such log any more.
+        """
+        subscription = await self.call("follow", name, offset, epoch, Receiver(received, refused))
+        return lambda: self._unfollow(subscription)
+
+    async def events(self, after: int, limit: int) -> EventsAnswer:
+        """Tell what has happened after the event of that number."""
+        return wire.events_of(await self.call("events", after, limit))
+
+    async def follow_events(
+        self, after: int, received: Callable[[EventsAnswer], Deferred[None] | None]
+    ) -> Cancel:
+        """Call ``received`` with what happens after the event of that number; return a way to stop."""
+        subscription = await self.call("follow_events", after, EventReceiver(received))
         return lambda: self._unfollow(subscription)
 
     def _unfollow(self, subscription: int) -> None:
@@ -241,6 +278,7 @@ class _Watch:
     def _look(self) -> None:
         self._timer = self._clock.callLater(LIMITS.answer_seconds, self._give_up)
         self._pinging = self._ping()
+        # A ping that fails says nothing: the answer that it watches over fails as well.
         self._pinging.addCallbacks(self._answered, _ignore)
 
     def _answered(self, _: object) -> None:
@@ -256,10 +294,6 @@ class _Watch:
 
 def _nothing() -> None:
     pass
-
-
-def _ignore(_: Failure) -> None:
-    """A ping that failed: the answer that it watched over has failed as well."""
 
 
 async def _open(reactor: Any, address: UnixAddress) -> LimitedBroker:

@@ -10,15 +10,16 @@ from zope.interface import Interface, implementer
 
 from supervisortw.auth import PeerChecker, User
 from supervisortw.interfaces import Control
-from supervisortw.remote.avatar import ControlAvatar
+from supervisortw.remote.avatar import Asked, ControlAvatar, unheard
 
 
 @implementer(IRealm)
 class ControlRealm:
-    """Gives each session an avatar of its own."""
+    """Gives each session an avatar of its own; ``control_of`` gives the Control for who is named."""
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
+    def __init__(self, control_of: Callable[[str], Control], asked: Asked = unheard) -> None:
+        self._control_of = control_of
+        self._asked = asked
 
     def requestAvatar(  # type: ignore[override]  # our checkers give a User as the avatar's id
         self, avatarId: User, mind: object, *interfaces: type[Interface]
@@ -26,10 +27,13 @@ class ControlRealm:
         """Return the avatar of the user ``avatarId``, for Perspective Broker only."""
         if pb.IPerspective not in interfaces:
             raise NotImplementedError("only Perspective Broker is spoken here")
-        avatar = ControlAvatar(self._control, avatarId)
+        avatar = ControlAvatar(self._control_of(avatarId.name), avatarId, self._asked)
         return pb.IPerspective, avatar, avatar.logout
 
 
-def control_portal(control: Control) -> Portal:
-    """Return the portal through which every session comes."""
-    return Portal(ControlRealm(control), [PeerChecker()])
+def control_portal(control_of: Callable[[str], Control], asked: Asked = unheard) -> Portal:
+    """Return the portal through which every session comes.
+
+    ``control_of`` is given who asks, and ``asked`` hears for what.
+    """
+    return Portal(ControlRealm(control_of, asked), [PeerChecker()])

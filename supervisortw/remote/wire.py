@@ -10,6 +10,7 @@ import struct
 import zlib
 from typing import Any
 
+from supervisortw.core.happening import EventsAnswer
 from supervisortw.core.limits import LIMITS, Limits
 from supervisortw.core.status import LogPiece
 from supervisortw.errors import BadRequest, Denied, Refused, RemoteError
@@ -123,6 +124,27 @@ def unpack_piece(data: object) -> LogPiece:
     offset, size, epoch = _PIECE_HEAD.unpack_from(data, len(_PIECE))
     text = epoch.rstrip(b"\0").decode("ascii", "replace")
     return LogPiece(offset=offset, size=size, data=data[start:], epoch=text)
+
+
+# Events that are pushed: an answer that nobody has asked for.
+
+
+def pack_events(told: EventsAnswer) -> bytes:
+    """Return ``told`` as bytes."""
+    return pack(answer(told.to_plain()))
+
+
+def unpack_events(data: object) -> EventsAnswer:
+    """Return the events that ``data`` holds. Raises RemoteError if there are none."""
+    return events_of(open_envelope(unpack(data)))
+
+
+def events_of(plain: object) -> EventsAnswer:
+    """Return the events that an answer tells of. Raises RemoteError if there are none."""
+    try:
+        return EventsAnswer.from_plain(plain)
+    except ValueError:
+        raise RemoteError("the daemon's events are not understood") from None
 
 
 # Pages. A reply is [how many pages, a number for the answer, the bytes of one page].

@@ -6,19 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fakes.asking import Asked
-from fakes.daemon import process
+from fakes.daemon import DAYBREAK, process
+from fakes.given import FakeCgroups
 from fakes.listener import RecordingListener
 from fakes.passing import pass_time
 from fakes.sessions import FakeSessions
 from fakes.spawner import FakeSpawner
 from twisted.internet.task import Clock
 
+from supervisortw.core.exits import Exit
+from supervisortw.core.memory import Memory
 from supervisortw.core.model import Process
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State
 from supervisortw.core.status import Outcome
 from supervisortw.daemon.admission import Admission, Prospect
 from supervisortw.daemon.events import EventBus
+from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.process import ManagedProcess
 from supervisortw.daemon.slot import Means
 from supervisortw.daemon.stopcommand import StopCommand
@@ -49,6 +53,7 @@ class Bench:
         bus.subscribe(self.listener)
         self.chance = 0.5
         self.recorded: list[dict[str, object]] = []
+        self.exits: list[Exit] = []
         self.gone_on: list[str] = []
         self.drained: list[str] = []
         means = Means(
@@ -61,7 +66,9 @@ class Bench:
             go_on=lambda process: self.gone_on.append(process.name),
             drain=lambda process: self.drained.append(process.name),
             start_clock=self.clock.seconds,
-            record=lambda name, memory: self.recorded.append(memory.to_plain()),
+            record=self._record,
+            oom=OomKills(self.clock, FakeCgroups(), "/nowhere"),
+            wall_clock=lambda: self.clock.seconds() + DAYBREAK,
             random=lambda: self.chance,
             stop_command=StopCommand(
                 self.clock, self.stop_spawner, self.sessions, self._prepare_stop_command
@@ -69,6 +76,11 @@ class Bench:
             admission=self.admission,
         )
         self.process = ManagedProcess(process("web", **keys), means)
+
+    def _record(self, name: str, memory: Memory, exit: Exit | None) -> None:
+        self.recorded.append(memory.to_plain())
+        if exit is not None:
+            self.exits.append(exit)
 
     def _new_spawn_id(self, name: str) -> SpawnId:
         return SpawnId(daemon="abc", name=name, number=len(self.prepared) + 1)

@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from fakes.events import FakeHistory
 from fakes.fakelog import FakeLog
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
+from supervisortw.core.ended import Ended
+from supervisortw.core.exits import Exit
 from supervisortw.core.expand import processes_of
+from supervisortw.core.happening import EventsAnswer
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Process, Program
 from supervisortw.core.selection import Index, select, unknown_name
 from supervisortw.core.states import State
 from supervisortw.core.status import (
     DaemonStatus,
+    Explained,
     LogPiece,
     Outcome,
     ProgramStatus,
     ReloadAnswer,
     Result,
+    Why,
 )
+from supervisortw.daemon.events import StateChanged
 from supervisortw.errors import Refused
 from supervisortw.interfaces import Cancel
 
@@ -31,7 +39,10 @@ SIGNALS = {"HUP", "TERM", "USR1"}
 
 @dataclass
 class FakeProgram:
-    """How one program stands; ``broken`` is why it cannot be started."""
+    """How one program stands; ``broken`` is why it cannot be started.
+
+    Nothing of what it writes can be read back if it is ``unread``.
+    """
 
     state: State = State.STOPPED
     pid: int = 0
@@ -39,7 +50,9 @@ class FakeProgram:
     log: FakeLog = field(default_factory=FakeLog)
     stdin: bytes = b""
     broken: str = ""
+    unread: bool = False
     restarts: int = 0
+    exits: list[Exit] = field(default_factory=list)
     signals: list[str] = field(default_factory=list)
     waiting: list[Deferred[None]] = field(default_factory=list)
     timer: IDelayedCall | None = None
@@ -60,6 +73,7 @@ class FakeControl:
             source="/etc/test.conf", lines=(), warnings=()
         )
         self.notes: tuple[str, ...] = ()
+        self.history = FakeHistory(clock)
         self.ended = 0
         self.pid = pid
         self._clock = clock
@@ -95,6 +109,27 @@ class FakeControl:
             since=5.0,
             restarts=program.restarts,
             detail=program.detail,
+        )
+
+    async def why(self, names: Sequence[str]) -> Explained:
+        self.asked.append(("why", *names))
+        chosen, unknown = self._select(names)
+        if len(chosen) > LIMITS.explained_at_once:
+            raise Refused(f"at most {LIMITS.explained_at_once} processes at once")
+        return Explained(programs=tuple(map(self._why, chosen)), unknown=tuple(unknown))
+
+    def _why(self, name: str) -> Why:
+        program, status = self.programs[name], self._stand(name)
+        detail = f": {program.detail}" if program.detail else ""
+        return Why(
+            status=status,
+            cause=f"{name} is {status.state.value}{detail}",
+            waits_for=(),
+            next_try=None,
+            tries_left=3,
+            restarts_left=None,
+            exits=tuple(program.exits),
+            log=name,
         )
 
     async def start(self, names: Sequence[str]) -> list[Outcome]:
@@ -189,6 +224,12 @@ class FakeControl:
     def watch_log(self, name: str | None, grown: Callable[[], None]) -> Cancel:
         return self._log(name).watch(grown)
 
+    async def events(self, after: int, limit: int) -> EventsAnswer:
+        return self.history.answer(after, limit)
+
+    def watch_events(self, told: Callable[[], None]) -> Cancel:
+        return self.history.watch(told)
+
     # What a test lets happen.
 
     def write(self, name: str | None, data: bytes | None) -> None:
@@ -206,6 +247,8 @@ class FakeControl:
             return self.own_log
         if name not in self.programs:
             raise Refused(f"{name}: {unknown_name(name, self.programs).text}")
+        if self.programs[name].unread:
+            raise Refused(f"{name}: nothing is kept")
         return self.programs[name].log
 
     def _select(self, names: Sequence[str]) -> tuple[list[str], list[Outcome]]:
@@ -220,7 +263,8 @@ class FakeControl:
         self, names: Sequence[str], act: Callable[[str], Deferred[Outcome]]
     ) -> list[Outcome]:
         chosen, unknown = self._select(names)
-        return [*await gatherResults([act(name) for name in chosen]), *unknown]
+        acts = [act(name) for name in chosen]
+        return [*await gatherResults(acts, consumeErrors=True), *unknown]
 
     def _start(self, name: str) -> Deferred[Outcome]:
         program = self.programs[name]
@@ -239,16 +283,18 @@ class FakeControl:
         if not program.pid:
             return _at_once(name, Result.ALREADY_DOWN, "already down")
         if program.state is not State.STOPPING:
-            program.state = State.STOPPING
+            self._enter(program, State.STOPPING)
             self._later(program, STOP_SECONDS, State.STOPPED)
         return self._settled(name, Result.STOPPED)
 
     def _begin(self, program: FakeProgram) -> None:
         if program.broken:
-            program.pid, program.state, program.detail = 0, State.FATAL, program.broken
+            program.pid, program.detail = 0, program.broken
+            self._enter(program, State.FATAL)
             return
         self._last_pid += 1
-        program.pid, program.state, program.detail = self._last_pid, State.STARTING, ""
+        program.pid, program.detail = self._last_pid, ""
+        self._enter(program, State.STARTING)
         self._later(program, START_SECONDS, State.RUNNING)
 
     def _later(self, program: FakeProgram, seconds: float, state: State) -> None:
@@ -257,12 +303,23 @@ class FakeControl:
         program.timer = self._clock.callLater(seconds, self._become, program, state)
 
     def _become(self, program: FakeProgram, state: State) -> None:
-        program.state = state
         if state is State.STOPPED:
             program.pid, program.detail = 0, "stopped; ended by SIGTERM after 1.0 s"
+            ended = Ended(code=None, signal=15, core=False, uptime=1.0)
+            program.exits.append(Exit(when=1e9, ended=ended, expected=True, stopped_by="root"))
+        self._enter(program, state)
         waiting, program.waiting = program.waiting, []
         for waiter in waiting:
             waiter.callback(None)
+
+    def _enter(self, program: FakeProgram, state: State) -> None:
+        before, program.state = program.state, state
+        [name] = [name for name, each in self.programs.items() if each is program]
+        self.history.changed(
+            StateChanged(
+                name=name, before=before, after=state, pid=program.pid, detail=program.detail
+            )
+        )
 
     def _settled(self, name: str, good: Result) -> Deferred[Outcome]:
         program = self.programs[name]

@@ -12,7 +12,10 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from fakes.asking import Asked
 
+from supervisortw.core.exits import Oom
+from supervisortw.core.happening import EventsAnswer
 from supervisortw.core.limits import LIMITS
+from supervisortw.core.plain import LARGEST
 from supervisortw.core.states import State
 from supervisortw.core.status import Outcome, ProgramStatus, Result
 from supervisortw.errors import Refused
@@ -40,6 +43,9 @@ class World(Protocol):
 
     def watch(self, name: str | None, grown: Callable[[], None]) -> Cancel:
         """Watch a log, in whatever way this Control offers it."""
+
+    def watch_events(self, told: Callable[[], None]) -> Cancel:
+        """Watch what happens from now on, in whatever way this Control offers it."""
 
     def write(self, name: str | None, data: bytes) -> None:
         """Let a program, or with None the daemon itself, write into its log."""
@@ -141,6 +147,27 @@ def status_tells_unknown_names_apart(world: World) -> None:
     status = ask(world, world.control.status(["wbe", "db"]))
     assert [each.name for each in status.programs] == ["db"]
     assert results(status.unknown) == [("wbe", Result.UNKNOWN)]
+
+
+@check
+def why_tells_the_state_and_how_processes_have_ended(world: World) -> None:
+    [before] = ask(world, world.control.why(["web"])).programs
+    assert before.cause.startswith("web is STOPPED: ")
+    assert before.exits == ()
+    ask(world, world.control.start(["web"]))
+    ask(world, world.control.stop(["web"]))
+    world.break_program("api", "command not found: /bin/api")
+    ask(world, world.control.start(["api"]))
+    explained = ask(world, world.control.why(["api", "web", "ap"]))
+    api, web = explained.programs
+    assert api.cause.startswith("api is FATAL: ")
+    assert "command not found: /bin/api" in api.cause
+    assert web.cause.startswith("web is STOPPED: ")
+    [last] = web.exits
+    assert (last.ended.signal, last.expected, last.oom) == (15, True, Oom.NO)
+    assert web.status == stand(world, ["web"])[0]
+    assert web.log == "web"
+    assert results(explained.unknown) == [("ap", Result.UNKNOWN)]
 
 
 @check
@@ -335,6 +362,55 @@ def a_watcher_is_told_of_each_change_until_it_stops(world: World) -> None:
     told.clear()
     world.write("web", b"two\n")
     world.pass_time(0)
+    assert not told
+
+
+def happened(world: World, after: int = 0, limit: int = LIMITS.events) -> EventsAnswer:
+    return ask(world, world.control.events(after, limit))
+
+
+@check
+def what_happens_is_numbered_and_told_in_order(world: World) -> None:
+    before = happened(world, LARGEST, 0).last
+    ask(world, world.control.start(["web", "api"]))
+    told = happened(world, before)
+    numbers = [event.number for event in told.events]
+    assert numbers == list(range(before + 1, told.last + 1))
+    assert (told.lost_from, told.lost_to) == (0, 0)
+    changes = [(event.before, event.after) for event in told.events if event.name == "web"]
+    assert changes == [(State.STOPPED, State.STARTING), (State.STARTING, State.RUNNING)]
+    assert {event.pid for event in told.events if event.name == "api"} == {pid(world, "api")}
+    assert happened(world, told.last).end == 0
+
+
+@check
+def as_much_is_told_as_was_asked_for(world: World) -> None:
+    ask(world, world.control.start(["web", "api", "db"]))
+    last = happened(world).last
+    told = happened(world, last - 4, 3)
+    assert [event.number for event in told.events] == [last - 3, last - 2, last - 1]
+    none = happened(world, 0, 0)
+    assert (none.events, none.last, none.epoch) == ((), last, told.epoch)
+
+
+@check
+def a_number_that_was_not_given_yet_is_followed_by_nothing(world: World) -> None:
+    told = happened(world, LARGEST)
+    assert (told.events, told.lost_from, told.lost_to) == ((), 0, 0)
+
+
+@check
+def who_watches_events_is_told_until_it_stops(world: World) -> None:
+    told: list[int] = []
+    cancel = world.watch_events(lambda: told.append(1))
+    world.pass_time(0)
+    assert not told
+    ask(world, world.control.start(["web"]))
+    assert told
+    cancel()
+    world.pass_time(0)
+    told.clear()
+    ask(world, world.control.stop(["web"]))
     assert not told
 
 

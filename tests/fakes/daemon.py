@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fakes.events import FakeHistory
 from fakes.given import FakeCgroups, FakeNotices, FakeSockets, FakeStdin
 from fakes.journal import FakeJournal
 from fakes.listener import RecordingListener
@@ -29,10 +30,12 @@ from supervisortw.core.model import (
 from supervisortw.core.status import ProgramStatus
 from supervisortw.daemon.adoption import Adoption
 from supervisortw.daemon.events import EventBus
+from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.daemon.surroundings import Surroundings
 from supervisortw.errors import SpawnError
 
+DAYBREAK = 1_000_000.0  # the time of day at which the clock has begun
 TOKEN = "0123456789abcdef"
 SETTINGS = Settings(
     sockets=(UnixAddress(path="/run/test.sock"),),
@@ -86,6 +89,7 @@ class FakeDaemon:
         adoption: Adoption | None = None,
         clock: Clock | None = None,
         last_pid: int = 100,
+        vmstat: str = "/nowhere",
     ) -> None:
         self.clock = clock or Clock()
         self.spawner = FakeSpawner(last_pid)
@@ -110,6 +114,8 @@ class FakeDaemon:
         self.journal = FakeJournal(TOKEN, left or Left())
         bus = EventBus()
         bus.subscribe(self.listener)
+        self.history = FakeHistory(self.clock)
+        bus.subscribe(self.history.changed)
         self.supervisor = Supervisor(
             self.next,
             Surroundings(
@@ -117,6 +123,7 @@ class FakeDaemon:
                 spawner=self.spawner,
                 sessions=self.sessions,
                 bus=bus,
+                history=self.history,
                 environment=environment or {"PATH": "/bin"},
                 output_for=self._output_for,
                 daemon_log=self.daemon_log,
@@ -137,6 +144,8 @@ class FakeDaemon:
                 left=left or Left(),
                 adoption=adoption,
                 remembered=self.remembered,
+                oom=OomKills(self.clock, self.cgroups, vmstat),
+                wall_clock=lambda: self.clock.seconds() + DAYBREAK,
                 random=lambda: 0.5,
             ),
         )

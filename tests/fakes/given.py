@@ -70,6 +70,10 @@ class FakeCgroups:
 
     def __init__(self) -> None:
         self.names: set[str] = set()
+        self.events: dict[str, str] = {}  # files of memory events
+
+    def memory_events(self, name: str) -> str | None:
+        return self.events.get(name)
 
     def directory_for(self, name: str) -> str:
         self.names.add(name)

@@ -14,8 +14,7 @@ class FakeJournal(Journal):
 
     def __init__(self, token: str, left: Left) -> None:
         super().__init__("/nowhere", WORLD, token, left)
-        opening = chronicle.opening(self._world, self._token, self._spawns)
-        self.lines = [opening, *self._lines.values()]
+        self.lines = self._all_lines()
         self.removed = False
 
     def _append(self, line: str) -> None:
@@ -23,7 +22,7 @@ class FakeJournal(Journal):
             self.lines.append(line)
 
     def write_anew(self) -> None:
-        self.lines = [self.lines[0], *self._lines.values()]
+        self.lines = self._all_lines()
 
     def remove(self) -> None:
         self.removed = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,8 @@ class FakeLogDirectory:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.place = path
+        self.path = str(path)
         self.not_opened = ""
         self.not_changed = ""
         self.instead: tuple[str, int] | None = None
@@ -39,7 +40,7 @@ class FakeLogDirectory:
     def open(self, name: str, flags: int, mode: int) -> int:
         if self.not_opened:
             raise LocalError(self.not_opened)
-        path, flags = self.instead or (str(self.path / name), flags)
+        path, flags = self.instead or (str(self.place / name), flags)
         if flags & os.O_CREAT and not os.path.exists(path):
             self._step()
         try:
@@ -51,16 +52,22 @@ class FakeLogDirectory:
 
     def rename(self, old: str, new: str) -> None:
         self._change()
-        os.rename(self.path / old, self.path / new)
+        os.rename(self.place / old, self.place / new)
+
+    def rename_all(self, pairs: Sequence[tuple[str, str]]) -> None:
+        for old, new in pairs:
+            if self.stat(old) is not None:
+                self.rename(old, new)
 
     def remove(self, name: str) -> None:
-        if (self.path / name).exists():
-            self._change()
-            (self.path / name).unlink()
+        self._change()
+        (self.place / name).unlink()
+
+    def close(self) -> None: ...
 
     def stat(self, name: str) -> os.stat_result | None:
         try:
-            return os.stat(self.path / name, follow_symlinks=False)
+            return os.stat(self.place / name, follow_symlinks=False)
         except FileNotFoundError:
             return None
 

@@ -10,6 +10,8 @@ from twisted.internet.task import Clock
 from twisted.test import iosim
 
 from supervisortw.core.model import UnixAddress
+from supervisortw.daemon.asked import AskedBy
+from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.interfaces import Control
 from supervisortw.remote.connection import Session
 from supervisortw.remote.gate import ClientGate, ServerGate
@@ -27,7 +29,8 @@ class Network:
 
     def __init__(self, control: Control, clock: Clock, peer: Peer = ROOT) -> None:
         self.clock = clock
-        self.factory = ControlFactory(control_portal(control), clock)
+        self.control = control
+        self.factory = ControlFactory(control_portal(self._control_of), clock)
         self.gate: ServerGate = self.factory.buildProtocol(None)
         self.gate._peer_of = lambda transport: peer
         self.client = ClientGate(
@@ -46,6 +49,10 @@ class Network:
         )
         self.opened = Asked(self.client.opened)
         self.pump.flush()
+
+    def _control_of(self, who: str) -> Control:
+        is_real = isinstance(self.control, Supervisor)
+        return AskedBy(self.control, who) if is_real else self.control
 
     def log_in(self) -> Session:
         """Return a session, as `connect` makes it."""

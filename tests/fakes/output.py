@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from fakes.fakelog import FakeLog
 
-from supervisortw.core.model import Keeping
+from supervisortw.core.model import Keeping, Process
 from supervisortw.core.status import LogPiece
 from supervisortw.errors import LocalError, Refused, SpawnError
 from supervisortw.interfaces import Cancel
@@ -55,8 +55,8 @@ class FakeOutput:
     def is_read(self) -> bool:
         return True
 
-    def keep(self, keeping: Keeping) -> None:
-        self.keeping = keeping
+    def keep(self, process: Process) -> None:
+        self.keeping = process.keeping
 
     def note(self) -> str:
         return self.trouble

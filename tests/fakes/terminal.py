@@ -20,7 +20,7 @@ class FakeDesk(Desk):
     """A Desk that keeps what it would print."""
 
     def __init__(self, network: FakeNetwork) -> None:
-        super().__init__(network.connect, parse_address)  # type: ignore[arg-type]
+        super().__init__(network.connect, parse_address, network.clock)  # type: ignore[arg-type]
         self.out = ""
         self.err = ""
         self.notice = self.complain

@@ -15,6 +15,7 @@ SLEEPER = """
 
 # What Twisted would import for TLS, which nobody speaks here, and what brings it along.
 TLS = ("_ssl", "OpenSSL.crypto", "cryptography", "twisted.internet.endpoints")
+THE_DAEMON = ("supervisortw.daemon", "supervisortw.simulation", "ZConfig")
 THE_PROMPT = ("prompt_toolkit", "twisted.internet.asyncioreactor", "supervisortw.client.prompt")
 
 
@@ -37,6 +38,13 @@ def test_commands_without_a_terminal_do_not_import_the_prompt(
     words = ["-s", str(daemon.socket), *([] if lines else ["status"])]
     imported = _imported(daemon, "supervisorctl", *words, input=lines)
     assert "twisted.spread.pb" in imported
+    assert not imported & {*THE_PROMPT, *THE_DAEMON, *TLS}
+
+
+def test_a_simulation_does_not_import_the_prompt(daemon: Daemon) -> None:
+    daemon.write(SLEEPER)
+    imported = _imported(daemon, "supervisorctl", "simulate", "-c", str(daemon.config))
+    assert imported >= {*THE_DAEMON}
     assert not imported & {*THE_PROMPT, *TLS}
 
 

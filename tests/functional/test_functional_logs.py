@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from functional_daemon import Daemon
-from functional_processes import wait_until
+from functional_processes import PATIENCE, wait_until
 
 # Writes a file's bytes to its output whenever it is told to; then it waits.
 WRITER = """
@@ -32,7 +32,9 @@ def _write(daemon: Daemon, data: bytes) -> None:
     """Let the program write, and wait until it is in the log."""
     log = daemon.state / "log" / "writer.log"
     before = log.stat().st_size
-    (daemon.place / "text").write_bytes(data)
+    fresh = daemon.place / "fresh"
+    fresh.write_bytes(data)
+    fresh.replace(daemon.place / "text")  # the last one may be read still
     daemon.ask("signal", "USR1", "writer")
     wait_until(lambda: log.stat().st_size >= before + len(data), "it is in the log")
 
@@ -52,6 +54,9 @@ def test_the_last_lines(writer: Daemon) -> None:
     assert writer.ask("tail", "-41", "writer") == "ready\n" + "".join(numbers)
     assert writer.ask("tail", "-1000", "writer") == "ready\n" + "".join(numbers)
     assert writer.ask("tail", "-0", "writer") == ""
+    assert writer.ask("tail", "-n", "2", "writer") == "39\n40\n"
+    assert writer.ask("tail", "-c", "4", "writer") == "\n40\n"
+    assert writer.ask("tail", "-c", "1M", "writer") == "ready\n" + "".join(numbers)
     _write(writer, b"unfinished")
     assert writer.ask("tail", "-2", "writer").rstrip("\n") == "40\nunfinished"
 
@@ -73,14 +78,6 @@ def test_a_followed_log_survives_restarts_of_the_program(writer: Daemon) -> None
     writer.ask("restart", "writer")
     wait_until(lambda: said.read_text().count("ready\n") == 2, said.read_text)
     assert client.poll() is None
-
-
-def test_a_followed_log_ends_with_the_daemon_and_says_so(writer: Daemon) -> None:
-    client, said = _follow(writer, "tail", "-f", "writer")
-    wait_until(lambda: said.read_text() == "ready\n", said.read_text)
-    writer.process_ends(signal.SIGTERM)
-    assert client.wait(5) == 6
-    assert f"{writer.socket}: the connection to supervisord was lost\n" in said.read_text()
 
 
 def test_clear_empties_the_file_and_a_follower_is_told(writer: Daemon) -> None:
@@ -140,6 +137,25 @@ def test_bytes_that_could_harm_a_terminal_are_shown_as_escapes(writer: Daemon) -
     log = writer.state / "log" / "writer.log"
     assert log.read_bytes() == b"ready\n" + b"".join(HARMFUL)
     wait_until(lambda: said.read_text(encoding="utf-8") == f"ready\n{expected}", said.read_text)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_the_terminal_has_no_letters_for_is_shown_as_escapes(
+    writer: Daemon, encoding: str
+) -> None:
+    _write(writer, "€ 5, \N{GRINNING FACE}\n".encode())
+    writer.environment["PYTHONIOENCODING"] = encoding
+    done = writer.ctl("tail", "-1", "writer")
+    assert (done.stdout, done.stderr) == ("\\u20ac 5, \\U0001f600\n", "")
+
+
+@pytest.mark.needs_linux
+def test_an_output_that_takes_nothing_more_is_told(writer: Daemon) -> None:
+    for words in (["tail", "writer"], ["tail", "-f", "writer"], ["status"]):
+        with open("/dev/full", "wb") as full:
+            client = writer.begin(writer.ctl_command(*words), stdout=full, stderr=subprocess.PIPE)
+        _, told = client.communicate(timeout=PATIENCE)
+        assert (client.returncode, told) == (1, b"cannot write: No space left on device\n")
 
 
 def test_a_character_that_comes_in_pieces_is_shown_whole(writer: Daemon) -> None:

@@ -117,7 +117,11 @@ def test_the_log_of_a_single_process_is_found_by_every_name(running: Daemon) -> 
         assert running.ask("tail", word) == "front\n"
     done = running.ctl("tail", "web")
     assert done.returncode == 4
-    assert done.stderr == f"web: 2 processes have a log each; name one: {', '.join(WEB)} ...\n"
+    names = f"{', '.join(WEB)} ..., or say web:* for all"
+    assert done.stderr == f"web: 2 processes have a log each; name one: {names}\n"
+    first, last = (f"{name} | " for name in WEB)
+    shown = running.ask("tail", "web:*").splitlines()
+    assert [line[: len(first)] for line in shown] == [first, last]
 
 
 def test_scale_leaves_those_alone_that_stay(running: Daemon) -> None:

@@ -112,7 +112,7 @@ def test_after_a_restart_the_new_process_reads(echo: Daemon) -> None:
         (["write", "echo", "x" * 70000], None, ""),
         (["tail", "plain", "stderr"], 4, "plain: has no log of its own for stderr"),
         (["tail", "ehco", "stderr"], 4, "ehco: no such program; did you mean echo?"),
-        (["tail", "echo", "plain"], 2, "tail takes the name of one program, and perhaps stderr"),
+        (["tail", "stderr"], 4, "stderr: no such program; 'list' shows what there is"),
     ],
 )
 def test_what_cannot_be_done_is_told(

@@ -198,3 +198,23 @@ def test_it_can_open_its_streams_by_their_names(daemon: Daemon, ordinary: Accoun
     daemon.wait_for_output("speaker", "out\n")
     errors = daemon.place / "speaker.err"
     wait_until(lambda: errors.read_text() == "err\n", errors.read_text)
+
+
+def test_a_log_in_the_directory_of_that_user_is_rotated(
+    daemon: Daemon, ordinary: Account, home: Path
+) -> None:
+    log = home / "talker.log"
+    talk = 'i=0; while :; do i=$$((i+1)); echo "line $$i"; done'
+    keys = f"user {ordinary.name}\nlogfile {log}\nlogfile-size 16KB\nlogfile-compress yes"
+    command = f"/bin/sh -c '{talk}'"
+    daemon.write(f"<program talker>\ncommand {command}\n{keys}\n</program>")
+    daemon.start()
+    wait_until(home.joinpath("talker.log.3.gz").exists, lambda: sorted(os.listdir(home)))
+    daemon.ask("stop", "talker")
+    lines = [
+        line for path in (home / "talker.log.1", log) for line in path.read_text().splitlines()
+    ]
+    first = int(lines[0].split()[1])
+    assert lines == [f"line {first + number}" for number in range(len(lines))]
+    assert {each.stat().st_uid for each in home.iterdir()} == {ordinary.uid}
+    assert daemon.ask("tail", "-5", "talker").splitlines() == lines[-5:]

@@ -38,7 +38,7 @@ def listening(path: str, control: FakeControl) -> tuple[ControlSocket, ControlFa
     settings = Settings(
         sockets=(UnixAddress(path=path),), state_directory="/s", logfile="/l", pidfile="/p"
     )
-    factory = ControlFactory(control_portal(control), reactor)
+    factory = ControlFactory(control_portal(lambda who: control), reactor)
     listener = ControlSocket(path, settings, factory, reactor)
     listener.start(peer_pid)
     return listener, factory

@@ -18,6 +18,8 @@ from fakes.network import Network
 from fakes.passing import pass_time
 from twisted.internet.task import Clock
 
+from supervisortw.core.happening import EventsAnswer
+from supervisortw.core.plain import LARGEST
 from supervisortw.core.status import LogPiece
 from supervisortw.errors import ConfigError, Problem, Refused
 from supervisortw.interfaces import Cancel, Control
@@ -37,6 +39,9 @@ class SupervisorWorld:
 
     def watch(self, name: str | None, grown: Callable[[], None]) -> Cancel:
         return self.control.watch_log(name, grown)
+
+    def watch_events(self, told: Callable[[], None]) -> Cancel:
+        return self.control.watch_events(told)
 
     def write(self, name: str | None, data: bytes) -> None:
         output = self.daemon.daemon_log if name is None else self.daemon.output(name)
@@ -69,6 +74,15 @@ class SessionWorld(SupervisorWorld):
         self.network.pass_time()
         return following.answer
 
+    def watch_events(self, told: Callable[[], None]) -> Cancel:
+        def received(answer: EventsAnswer) -> None:
+            told()
+
+        after = self.daemon.history.answer(LARGEST, 0).last
+        following = Asked(self.session.follow_events(after, received))
+        self.network.pass_time()
+        return following.answer
+
 
 class FakeWorld:
     def __init__(self) -> None:
@@ -85,6 +99,9 @@ class FakeWorld:
 
     def watch(self, name: str | None, grown: Callable[[], None]) -> Cancel:
         return self.control.watch_log(name, grown)
+
+    def watch_events(self, told: Callable[[], None]) -> Cancel:
+        return self.control.watch_events(told)
 
     def write(self, name: str | None, data: bytes) -> None:
         self.fake.write(name, data)

@@ -49,8 +49,13 @@ LAYERS = {
         *("auth", "core", "interfaces", "errors", VERSION),
         others=(*TWISTED_LOOP, "twisted.spread", "twisted.cred", "twisted.python.failure"),
     ),
+    # The daemon's own code decides what happens; only the clock and the processes are others.
+    "simulation": layer(
+        *("daemon", "core", "interfaces", "errors"),
+        others=("twisted.internet.defer", "twisted.internet.interfaces", "twisted.python.failure"),
+    ),
     "client": layer(
-        *("absence", "remote", "config", "core", "interfaces", "errors", VERSION),
+        *("absence", "remote", "config", "core", "interfaces", "errors", VERSION, "simulation"),
         others=("twisted.internet", "prompt_toolkit"),
     ),
     "tools": layer("config", "core", "errors", VERSION),
@@ -245,6 +250,19 @@ def test_only_the_prompt_pays_for_the_prompt() -> None:
         module.name
         for module in MODULES
         if any(is_under(name, ("supervisortw.client.prompt",)) for name in module.at_the_top)
+    }
+    assert early == set()
+
+
+def test_only_a_simulation_brings_the_daemon_into_the_client() -> None:
+    part = ("supervisortw.simulation",)
+    outside = [module for module in MODULES if module.part != "simulation"]
+    users = {
+        module.name for module in outside if any(is_under(each, part) for each in module.anywhere)
+    }
+    assert users == {"supervisortw.client.simulate"}
+    early = {
+        module.name for module in outside if any(is_under(each, part) for each in module.at_the_top)
     }
     assert early == set()
 

@@ -331,7 +331,7 @@ class TestSeveralDaemons:
         two.daemon(A).write("web", b"one\ntwo")
         two.daemon(B).write("web", b"three\n")
         assert two.run("tail web") is OK
-        assert two.desk.printed() == ["/run/a:web | one", "/run/b:web | three", "/run/a:web | two"]
+        assert two.desk.printed() == ["/run/a:web | one", "/run/a:web | two", "/run/b:web | three"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from fakes.asking import Asked, answer
 from fakes.terminal import Terminal
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 
 from supervisortw.client import lines
 from supervisortw.client.command import Leave
@@ -431,7 +432,7 @@ class TestExitCodes:
 class TestDesk:
     @pytest.fixture
     def desk(self) -> Desk:
-        return Desk(Terminal(A).network.connect, parse_address)  # type: ignore[arg-type]
+        return Desk(Terminal(A).network.connect, parse_address, Clock())  # type: ignore[arg-type]
 
     def test_answers_and_complaints_go_to_different_streams(
         self, desk: Desk, capsys: pytest.CaptureFixture[str]

@@ -61,9 +61,16 @@ def test_programs_of_all_daemons_and_groups(two: Terminal, verb: str) -> None:
     assert completions(two, f"{verb} a") == [f"{verb} api", f"{verb} all"]
 
 
-def test_one_program_to_tail(two: Terminal) -> None:
-    expected = ["tail -f api", "tail -f cache", "tail -f web"]
-    assert completions(two, "tail -f ") == expected
+@pytest.mark.parametrize("line", ["tail -f", "tail -f -n 5", "tail -c64K", "tail -5", "tail web"])
+def test_programs_and_groups_to_tail(two: Terminal, line: str) -> None:
+    expected = ["api", "cache", "web", "all", "up", "down"]
+    if line.endswith("web"):
+        expected.append("stderr")
+    assert completions(two, f"{line} ") == [f"{line} {word}" for word in expected]
+
+
+def test_a_number_is_not_completed(two: Terminal) -> None:
+    assert completions(two, "tail -n ") == completions(two, "tail -c a") == []
 
 
 def test_processes_and_groups_by_all_their_names() -> None:
@@ -84,8 +91,7 @@ def test_processes_and_groups_by_all_their_names() -> None:
     assert completions(terminal, "write ") == [f"write {name}" for name in single]
 
 
-def test_nothing_after_the_one_program_but_stderr_for_its_log(two: Terminal) -> None:
-    assert completions(two, "tail -f web ") == ["tail -f web stderr"]
+def test_nothing_after_the_one_program_or_the_word_stderr(two: Terminal) -> None:
     for line in ("tail web stderr ", "write web ", "scale web "):
         assert completions(two, line) == []
 

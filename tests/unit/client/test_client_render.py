@@ -15,9 +15,9 @@ from supervisortw.client.render import (
     reload_lines,
     status_lines,
 )
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.states import State
 from supervisortw.core.status import DaemonStatus, Outcome, ProgramStatus, ReloadAnswer, Result
-from supervisortw.core.text import printable
 
 WEB = ProgramStatus(
     name="web",
@@ -218,23 +218,71 @@ class TestLogWriter:
         screen.writer.flush()
         assert screen.feed(b"\xac\n").endswith("\\xac\n")
 
-    def test_a_line_that_is_too_long_is_not_waited_for(self) -> None:
+    def test_a_line_that_is_too_long_comes_in_parts(self) -> None:
         screen = Screen("a | ", longest=10)
         assert screen.feed(b"x" * 10) == ""
-        assert screen.feed(b"x") == "a | " + "x" * 11 + "\n"
-        assert screen.feed(b"y\n").endswith("a | y\n")
+        assert screen.feed(b"x") == "a | xxxxxxxxxx\n"
+        assert screen.feed(b"y\n" + b"z" * 20 + b"\n").splitlines()[1:] == [
+            "a | xy",
+            "a | zzzzzzzzzz",
+            "a | zzzzzzzzzz",
+        ]
+
+    def test_of_a_line_that_never_ends_no_more_is_held_than_may_be(self) -> None:
+        for mark in ("", "a | "):
+            screen = Screen(mark)
+            for _ in range(20):
+                screen.feed(b"x" * LIMITS.piece_bytes)
+                assert len(screen.writer._line) <= LIMITS.shown_characters
+            screen.writer.flush()
+            assert screen.text.count("x") == 20 * LIMITS.piece_bytes
+
+    def test_many_lines_are_written_at_once(self) -> None:
+        written: list[str] = []
+        LogWriter(written.append, "a | ").feed(b"1\n2\n3\n")
+        assert written == ["a | 1\na | 2\na | 3\n"]
+
+    @pytest.mark.parametrize("mark", ["", "a | "])
+    def test_what_does_not_follow_begins_a_line(self, mark: str) -> None:
+        screen = Screen(mark)
+        screen.writer.break_off()
+        assert screen.text == ""
+        screen.feed(b"caf\xc3")
+        screen.writer.break_off()
+        screen.writer.break_off()
+        assert screen.feed(b"\xa9\n") == f"{mark}caf\\xc3\n{mark}\\xa9\n"
+        screen.writer.break_off()
+        assert screen.feed(b"x\n").endswith(f"\\xa9\n{mark}x\n")
 
 
-@given(st.lists(st.one_of(st.binary(max_size=6), st.sampled_from([b"\n", b"\xe2\x82", b"\xac"]))))
-def test_how_it_is_cut_makes_no_difference(parts: list[bytes]) -> None:
+HOSTILE = st.lists(
+    st.one_of(
+        st.binary(max_size=6),
+        st.text(max_size=6).map(lambda text: text.encode("utf-8", "surrogatepass")),
+        st.sampled_from([b"\n", b"\xe2\x82", b"\xac", b"\x1b]0;t\x07", "\u202e\u2066".encode()]),
+        st.integers(0, 0x2069).map(lambda number: chr(number).encode("utf-8", "surrogatepass")),
+    )
+)
+C0_BUT_TAB_AND_LF = {*map(chr, range(0x20)), "\x7f"} - {"\t", "\n"}
+C1 = set(map(chr, range(0x80, 0xA0)))
+BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+NO_LINE_FEED = {"\u2028", "\u2029", *map(chr, range(0xD800, 0xE000))}
+
+
+@given(HOSTILE, st.integers(1, 12))
+def test_how_it_is_cut_makes_no_difference_and_nothing_steers_a_terminal(
+    parts: list[bytes], longest: int
+) -> None:
     for mark in ("", "a | "):
-        whole, cut = Screen(mark), Screen(mark)
+        whole, cut = Screen(mark, longest=longest), Screen(mark, longest=longest)
         whole.feed(b"".join(parts))
         cut.feed(*parts)
+        assert len(cut.writer._line) <= longest
         whole.writer.flush()
         cut.writer.flush()
         assert whole.text == cut.text
-        assert printable(whole.text) == whole.text
+        assert not {*whole.text} & (C0_BUT_TAB_AND_LF | C1 | BIDI | NO_LINE_FEED)
+        whole.text.encode("utf-8")
         if mark:
             assert all(line.startswith(mark) for line in whole.text.splitlines())
 

@@ -13,12 +13,19 @@ from supervisortw.config import datatypes, rlimits
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import (
     DISCARD,
+    SYSLOG,
     AutoRestart,
     Limit,
+    LogFormat,
     Stdin,
     TcpAddress,
     UnixAddress,
 )
+from supervisortw.core.syslog import SyslogAddress, Transport
+
+
+def _syslog(transport: Transport, host: str, port: int) -> SyslogAddress:
+    return SyslogAddress(transport=transport, host=host, port=port)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +95,15 @@ from supervisortw.core.model import (
         (datatypes.path, "a b/ü", "a b/ü"),
         (datatypes.program_log, "None", DISCARD),
         (datatypes.program_log, "x.log", "x.log"),
+        (datatypes.program_log, "Syslog", SYSLOG),
+        (datatypes.log_format, "JSON", LogFormat.JSON),
+        (datatypes.syslog_address, "/run/log", SyslogAddress(path="/run/log")),
+        (datatypes.syslog_address, "udp:Log.example:99", _syslog(Transport.UDP, "log.example", 99)),
+        (datatypes.syslog_address, "tcp:10.0.0.1", _syslog(Transport.TCP, "10.0.0.1", 514)),
+        (datatypes.syslog_address, "tcp:[::1]", _syslog(Transport.TCP, "::1", 514)),
+        (datatypes.syslog_address, "UDP:[::1]:99", _syslog(Transport.UDP, "::1", 99)),
+        (datatypes.syslog_facility, "LOG_LOCAL7", "local7"),
+        (datatypes.syslog_tag, "a-%(process_num)02d", "a-%(process_num)02d"),
         (datatypes.daemon_log, "x.log", "x.log"),
         (datatypes.variables, "A  B_1 AWS_* *", ("A", "B_1", "AWS_*", "*")),
         (datatypes.command, "sh -c 'a  \"b\"' # c", ("sh", "-c", 'a  "b"', "#", "c")),
@@ -113,6 +129,16 @@ def test_value(convert: Callable[[str], object], text: str, value: object) -> No
         (datatypes.size, "1.5MB", "expected a number of bytes, such as 50MB"),
         (datatypes.time_of_day, "24:00", "expected a time from 00:00 to 23:59"),
         (datatypes.time_of_day, "7:30", "expected a time from 00:00 to 23:59"),
+        (datatypes.log_format, "xml", "expected raw, text or json"),
+        (datatypes.syslog_address, "log", "expected udp:HOST:PORT, tcp:HOST:PORT or the path"),
+        (datatypes.syslog_address, "udp:", "expected udp:HOST:PORT, tcp:HOST:PORT or the path"),
+        (datatypes.syslog_address, "udp::514", "with the name of a host"),
+        (datatypes.syslog_address, "udp:a/b", "with the name of a host"),
+        (datatypes.syslog_address, "tcp:host:0", "expected a port from 1 to 65535"),
+        (datatypes.syslog_address, "tcp:::1", "an IPv6 address needs brackets"),
+        (datatypes.syslog_facility, "kern", "expected one of user, mail"),
+        (datatypes.syslog_tag, "a b", "expected a word of printable ASCII"),
+        (datatypes.syslog_tag, "a:b", "ASCII characters, without : and"),
         (datatypes.backups, "1000", "expected a whole number from 0 to 999"),
         (datatypes.auto_restart, "always", "expected true, false or unexpected"),
         (datatypes.whole_number, "1.5", "expected a whole number"),

@@ -70,6 +70,10 @@ BESIDE = {
     ("program", "first-number"): "processes 2",
     ("program", "watchdog-seconds"): "notify yes",
     ("program", "ready-seconds"): "notify yes",
+    ("program", "log-time"): "log-format text",
+    ("program", "syslog-address"): "logfile syslog",
+    ("program", "syslog-facility"): "logfile syslog",
+    ("program", "syslog-tag"): "logfile syslog",
     ("group", "priority"): "programs web",
     ("socket", "backlog"): "address 80",
     ("socket", "mode"): "address ./s",
@@ -122,12 +126,13 @@ def test_blocks_of_the_page_can_be_loaded(write: Write) -> None:
         )
         for block in blocks
     ]
-    _, define, include, several, groups, order, sockets = found
+    _, define, include, several, container, groups, order, sockets = found
     assert define.programs["web"].command[-1] == "exec /srv/site/bin/web --pid $$"
     assert include.warnings
     processes = processes_of(several.programs["web"])
     assert [process.name for process in processes] == [f"web:web_{n}" for n in range(4)]
     assert [process.command[-1] for process in processes] == ["8000", "8001", "8002", "8003"]
+    assert {program.logfile for program in container.programs.values()} == {"/dev/stdout"}
     assert {program.group for program in groups.programs.values()} == {"site"}
     assert order.programs["web"].depends_on == ("migration",)
     assert sockets.programs["web"].sockets == tuple(sockets.sockets) == ("http",)

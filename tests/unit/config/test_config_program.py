@@ -16,8 +16,10 @@ from supervisortw.config.section import key_infos
 from supervisortw.core.expand import processes_of
 from supervisortw.core.model import (
     DISCARD,
+    SYSLOG,
     AutoRestart,
     Limit,
+    LogFormat,
     OnDaemonDeath,
     Program,
     Stdin,
@@ -158,6 +160,22 @@ def test_a_stop_command_comes_before_sigterm(load: Load) -> None:
     )
 
 
+def test_where_lines_go_and_how(load: Load) -> None:
+    text = (
+        "stderr-logfile syslog\nsyslog-address udp:h:99\nsyslog-facility local0\nlog-format text\n"
+    )
+    found = load(program(text + "log-time yes\nsyslog-tag x")).programs["web"]
+    assert found.stderr_logfile == SYSLOG
+    assert (found.log_format, found.log_time) == (LogFormat.TEXT, True)
+    assert str(found.syslog_address) == "udp:h:99"
+    assert (found.syslog_facility, found.syslog_tag) == ("local0", "x")
+
+
+def test_many_processes_can_send_to_syslog(load: Load) -> None:
+    found = load(program("logfile syslog\nprocesses 2", "logfile syslog")).programs["web"]
+    assert [process.syslog_tag for process in processes_of(found)] == ["web_0", "web_1"]
+
+
 def test_a_oneshot_is_done_when_it_has_ended_well(load: Load) -> None:
     found = load(program("oneshot yes", "exit-codes 2")).programs["web"]
     assert found.oneshot
@@ -189,6 +207,17 @@ def test_a_oneshot_is_done_when_it_has_ended_well(load: Load) -> None:
         ("processes 10001", 5, "expected a whole number from 0 to 10000"),
         ("on-daemon-death die", 5, "expected keep or stop"),
         ("remember perhaps", 5, "bad value 'perhaps' for 'remember' in <program web>"),
+        ("syslog-tag x", 5, "syslog-tag means nothing in <program web> without 'logfile syslog'"),
+        ("logfile x\nsyslog-address udp:h", 6, "syslog-address means nothing in <program web>"),
+        ("syslog-facility user\nlogfile none", 5, "syslog-facility means nothing in <program web>"),
+        ("log-time yes", 5, "log-time means nothing in <program web> without 'log-format text'"),
+        ("log-format json\nlog-time yes", 6, "log-time means nothing in <program web> without"),
+        (
+            "logfile syslog\nlog-format text",
+            6,
+            "log-format text means nothing in <program web>: no",
+        ),
+        ("logfile none\nlog-format text", 6, "log-format text means nothing in <program web>: no"),
         ("nice 30", 5, "expected a whole number from -20 to 19"),
     ],
 )
@@ -204,7 +233,9 @@ def test_a_limit_is_given_once_in_supervisord_too(complain: Complain) -> None:
 
 
 def test_what_is_off_contradicts_nothing(load: Load) -> None:
-    found = load(program("oneshot yes\nnotify no\nwatchdog-seconds 0\nauto-restart no"))
+    found = load(
+        program("oneshot yes\nnotify no\nwatchdog-seconds 0\nauto-restart no\nlog-time no")
+    )
     assert found.warnings == ()
 
 

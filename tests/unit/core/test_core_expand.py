@@ -82,8 +82,9 @@ def test_a_program_without_a_number_is_one_process_of_its_name() -> None:
 def test_each_process_has_what_its_program_has() -> None:
     program = Program(name="web", command=("run",), priority=3, processes=1, notify=True)
     [process] = processes_of(program)
+    assert process.syslog_tag == "web_0"
     for field in fields(Program):
-        if field.name != "name":
+        if field.name not in {"name", "syslog_tag"}:
             assert getattr(process, field.name) == getattr(program, field.name)
 
 

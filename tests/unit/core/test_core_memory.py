@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from supervisortw.core.born import Born
 from supervisortw.core.ended import Ended
 from supervisortw.core.lifecycle import Life
-from supervisortw.core.memory import LONGEST, Memory
+from supervisortw.core.memory import Memory
+from supervisortw.core.plain import LONGEST
 from supervisortw.core.restart import Tally
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State

@@ -6,7 +6,7 @@ import signal
 from dataclasses import replace
 
 import pytest
-from fakes.asking import Asked
+from fakes.asking import Asked, answer
 from fakes.daemon import SETTINGS, TOKEN, FakeDaemon, configuration, program
 from fakes.given import FakeNotices, FakeStdin
 from fakes.living import FakeLiving, Living
@@ -18,6 +18,7 @@ from twisted.logger import LogLevel
 
 from supervisortw.core.born import Born
 from supervisortw.core.chronicle import Left
+from supervisortw.core.exits import DAEMON_DEATH
 from supervisortw.core.model import (
     AutoRestart,
     OnDaemonDeath,
@@ -693,3 +694,50 @@ def _check_single(generations: Generations) -> None:
     for name, pids in alive.items():
         assert len(pids) == 1, f"{name} twice: {pids}"
         assert daemon.stand(name).pid in pids
+
+
+def exits(daemon: FakeDaemon, name: str) -> list[tuple[int | None, int | None, str]]:
+    [why] = answer(daemon.supervisor.why([name])).programs
+    return [(each.ended.code, each.ended.signal, each.stopped_by) for each in why.exits]
+
+
+def test_ends_are_remembered_over_the_death_of_the_daemon() -> None:
+    generations = Generations(WEB)
+    generations.daemon.pass_time(30)
+    generations.daemon.spawner.exit(generations.daemon.pid("web"), code=3)
+    generations.daemon.pass_time(30)
+    daemon = generations.crash()
+    assert exits(daemon, "web") == [(3, None, "")]
+    generations.end(daemon.pid("web"), 4 << 8)
+    daemon.pass_time(30)
+    left = generations.die()
+    generations.end_unseen(daemon.pid("web"), signal.SIGSEGV)
+    daemon = generations.follow(left)
+    assert exits(daemon, "web") == [(3, None, ""), (4, None, ""), (None, signal.SIGSEGV, "")]
+
+
+def test_who_has_stopped_it_is_known_to_the_next_daemon() -> None:
+    generations = Generations(WEB, obedient=False)
+    generations.daemon.pass_time(30)
+    Asked(generations.daemon.supervisor.stop(["web"], by="alice"))
+    daemon = generations.crash()
+    assert daemon.stand("web").state is State.STOPPING
+    generations.end(daemon.pid("web"), signal.SIGTERM)
+    daemon.pass_time(5)
+    assert exits(daemon, "web") == [(None, signal.SIGTERM, "alice")]
+    [why] = answer(generations.crash().supervisor.why(["web"])).programs
+    assert why.cause.startswith("web is STOPPED: alice stopped it ")
+
+
+def test_what_ends_with_the_daemon_was_stopped_by_its_death() -> None:
+    generations = Generations(program("web", on_daemon_death=OnDaemonDeath.STOP))
+    generations.daemon.pass_time(30)
+    left = generations.die()
+    generations.end_unseen(generations.daemon.pid("web"), signal.SIGTERM)
+    daemon = generations.follow(left)
+    assert exits(daemon, "web") == [(None, signal.SIGTERM, DAEMON_DEATH)]
+    daemon.pass_time(30)
+    daemon = generations.crash()  # and this time it was not quick enough
+    assert daemon.stand("web").state is State.STOPPING
+    generations.end(daemon.pid("web"), signal.SIGTERM)
+    assert exits(daemon, "web")[1:] == [(None, signal.SIGTERM, DAEMON_DEATH)]

@@ -54,6 +54,11 @@ class TestOwnDirectory:
             own_directory(mountinfo, cgroup)
 
 
+def test_the_kernel_tells_what_lack_of_memory_has_done() -> None:
+    assert Cgroups("abc", "/c").memory_events("a:b") == "/c/supervisortw.abc.a%3Ab/memory.events"
+    assert Cgroups("abc", None, "there is none").memory_events("web") is None
+
+
 class TestWritable:
     def test_it_is(self, tmp_path: Path) -> None:
         (tmp_path / "cgroup.procs").touch()

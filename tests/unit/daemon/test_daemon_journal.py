@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from supervisortw.core import chronicle
 from supervisortw.core.anchor import Anchor
 from supervisortw.core.born import Born
 from supervisortw.core.chronicle import Left
+from supervisortw.core.ended import Ended
+from supervisortw.core.exits import Exit
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
 from supervisortw.daemon import journal as module
@@ -129,12 +132,12 @@ def test_with_much_that_holds_it_may_grow_to_a_multiple(
     directory: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = []
-    whole = journal.write_anew
-    monkeypatch.setattr(journal, "write_anew", lambda: (written.append(1), whole()))
+    whole = journal._file.write_anew
+    monkeypatch.setattr(journal._file, "write_anew", lambda: (written.append(1), whole()))
     names = [f"program-{number}" for number in range(3 * LIMITS.journal_bytes // 150)]
     for name in names:
         journal.process(name, UP)
-    assert len(written) <= 3
+    assert 1 <= len(written) <= 3
     assert len(left(directory).processes) == len(names)
 
 
@@ -214,3 +217,67 @@ def test_an_endless_one_is_not_read(directory: Path, monkeypatch: pytest.MonkeyP
     with log_lines() as told:
         assert what_was_left(str(directory)) is None
     assert "more than" in told[0]
+
+
+CODE_1 = Exit(when=5.0, ended=Ended(code=1, signal=None, core=False, uptime=2.0), expected=False)
+KILLED = replace(CODE_1, when=6.0, stopped_by="root")
+
+
+def test_ends_are_kept_with_the_process(directory: Path, journal: Journal) -> None:
+    journal.process("web", UP)
+    journal.process("web", Memory(), CODE_1)
+    assert list(left(directory).exits["web"]) == [CODE_1]
+    journal.process("web", UP)
+    journal.process("web", Memory(), KILLED)
+    assert journal.exits("web") == list(left(directory).exits["web"]) == [CODE_1, KILLED]
+    journal.write_anew()
+    assert journal.exits("web") == list(left(directory).exits["web"]) == [CODE_1, KILLED]
+    journal.gone("web")
+    assert journal.exits("web") == []
+    assert left(directory).exits == {}
+    journal.write_anew()
+    assert left(directory).exits == {}
+
+
+def test_a_later_daemon_has_the_ends_of_the_one_before(directory: Path, journal: Journal) -> None:
+    journal.process("web", Memory(), CODE_1)
+    before = left(directory)
+    before.exits["lost"] = before.exits["web"]  # its own line was damaged
+    later = Journal(str(directory), "boot 1", "abc", before)
+    later.process("web", Memory(), KILLED)
+    assert later.exits("web") == [CODE_1, KILLED]
+    assert list(left(directory).exits) == ["web"]
+    later.close()
+
+
+def test_each_process_has_only_its_last_ends(directory: Path, journal: Journal) -> None:
+    for number in range(LIMITS.exits_kept + 5):
+        journal.process("web", Memory(), replace(CODE_1, when=float(number)))
+    kept = [exit.when for exit in journal.exits("web")]
+    assert kept == [float(number) for number in range(5, LIMITS.exits_kept + 5)]
+    journal.write_anew()
+    assert [exit.when for exit in left(directory).exits["web"]] == kept
+
+
+def test_all_together_have_room_in_the_journal(
+    directory: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LIMITS", replace(LIMITS, exits_written=10))
+    for number in range(8):
+        for name in ("a", "b", "c"):
+            journal.process(name, Memory(), replace(CODE_1, when=float(number)))
+    journal.write_anew()
+    found = left(directory).exits
+    assert set(found) == {"a", "b", "c"}
+    assert all([exit.when for exit in each] == [5.0, 6.0, 7.0] for each in found.values())
+    monkeypatch.setattr(module, "LIMITS", replace(LIMITS, exits_written=1))
+    journal.write_anew()
+    assert {len(exits) for exits in left(directory).exits.values()} == {1}
+
+
+def test_the_largest_journal_can_be_read() -> None:
+    """As many processes as there may be, each with a memory of 1 KiB, and as many ends."""
+    longest = replace(CODE_1, stopped_by="\\" * LIMITS.stopped_by_characters)
+    line = chronicle.exited("g" * 64 + ":" + "p" * 64, replace(longest, expected=True))
+    ends = max(LIMITS.exits_written, LIMITS.processes) * (len(line) + 1)
+    assert LIMITS.processes * 1024 + ends <= LIMITS.journal_read_bytes

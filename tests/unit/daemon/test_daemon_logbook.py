@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fakes.logdirectory import FakeLogDirectory
+from fakes.reactor import FakeReactor
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -19,8 +20,10 @@ from twisted.python.failure import Failure
 
 from supervisortw.config.datatypes import log_level
 from supervisortw.core.model import Keeping
+from supervisortw.daemon.echo import Echo
 from supervisortw.daemon.logbook import LEVELS, LogBook
 from supervisortw.daemon.logfile import LogFile
+from supervisortw.daemon.stream import own_stream
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
@@ -43,9 +46,9 @@ class Memory:
 
 
 class Bench:
-    def __init__(self, level: str = "info", *, echo: bool = False) -> None:
+    def __init__(self, level: str = "info", echo: Echo | None = None) -> None:
         self.memory = Memory()
-        self.book = LogBook(self.memory, level, echo=echo)  # type: ignore[arg-type]
+        self.book = LogBook(self.memory, level, echo)  # type: ignore[arg-type]
         self.publisher = LogPublisher(self.book.observer())
         self.ours = Logger(namespace="supervisor", observer=self.publisher)
         self.theirs = Logger(namespace="twisted.something", observer=self.publisher)
@@ -186,9 +189,11 @@ class TestLevels:
 def test_in_the_foreground_standard_output_gets_the_lines_too(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    bench = Bench(echo=True)
+    stdout = own_stream("/dev/stdout", FakeReactor())
+    bench = Bench(echo=Echo(stdout))
     bench.ours.info("hello")
     assert capfd.readouterr().out == bench.memory.data.decode()
+    stdout.close()
 
 
 @pytest.fixture
@@ -217,7 +222,7 @@ def test_a_full_disk_under_the_log_itself_is_told_once_it_has_room(
     directory.instead = "/dev/full", os.O_RDWR
     file = LogFile(str(path), directory.visit, Keeping(), Clock())
     file.open()
-    book = LogBook(file, "info", echo=False)
+    book = LogBook(file, "info")
     written = 0
 
     def count(event: Any) -> None:

@@ -268,8 +268,11 @@ class TestTrouble:
         text = b"-- supervisord: 40 bytes are missing here: No space left on device --\n"
         assert bench.files()["web.log"] == b"fine\nhalf a\n" + text + b"another\n"
 
-    def test_a_second_loss_is_told_again(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("later", "times"), [(LIMITS.log_told_seconds, 2), (LIMITS.log_retry_seconds, 1)]
+    )
+    def test_a_second_loss_is_told_again_but_not_every_second(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, later: float, times: int
     ) -> None:
         with log_lines(LogLevel.warn) as lines:
             for _ in range(2):
@@ -277,12 +280,13 @@ class TestTrouble:
                 disk_is_full(bench, monkeypatch)
                 bench.say(b"lost\n")
                 monkeypatch.undo()
-                bench.clock.advance(LIMITS.log_retry_seconds)
+                bench.clock.advance(later)
                 bench.say(b"fine\n")
+        assert bench.log.note().startswith("10 bytes of its output were lost")
         assert [line.partition(":")[0] for line in lines] == [
             "output is lost",
             f"writing to {bench.path} again; 5 bytes were lost",
-        ] * 2
+        ] * times
 
     def test_a_directory_that_was_removed(self, bench: Bench) -> None:
         bench.say(b"one\n")
@@ -537,6 +541,29 @@ class TestPositions:
         bench.next_daemon()
         piece = bench.log.read(20, 100)
         assert (piece.offset, piece.size, piece.data, piece.epoch) == (20, 24, b"005\n", epoch)
+
+    def test_what_the_next_daemon_rotates_away_before_anybody_reads_counts(
+        self, bench: Bench
+    ) -> None:
+        bench.log.keeping = bench.keeping = Keeping(size=8, backups=1)
+        bench.say(b"000\n")
+        epoch = bench.log.read(0, 1).epoch
+        bench.next_daemon()
+        for number in range(1, 10):  # the inode of the file that was noted is soon another one's
+            bench.say(b"%03d\n" % number)
+        piece = bench.log.read(4, 100)
+        assert (piece.offset, piece.data, piece.epoch) == (32, b"008\n009\n", epoch)
+
+    def test_a_rotation_that_failed_moves_nothing(self, bench: Bench) -> None:
+        bench.log.keeping = Keeping(size=8, backups=2)
+        bench.say(b"000\n")
+        bench.log.watch(lambda: None)
+        bench.directory.not_changed = "no permission to rename"
+        for number in range(1, 5):
+            bench.say(b"%03d\n" % number)
+            bench.clock.advance(LIMITS.log_retry_seconds)
+            piece = bench.log.read(4 * number, 100)
+            assert (piece.offset, piece.data) == (4 * number, b"%03d\n" % number)
 
     def test_what_fits_nowhere_begins_another_count(self, bench: Bench) -> None:
         bench.say(b"one\n")

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from fakes.daemon import process
 from fakes.logdirectory import FakeLogDirectory
 from fakes.logged import log_lines
 from fakes.readers import FakeReaders
@@ -17,11 +18,11 @@ from fakes.store import FakeStore
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
-from supervisortw.core.model import DISCARD, Keeping
+from supervisortw.core.model import Keeping, Process
 from supervisortw.daemon.logdirectory import LogDirectory
 from supervisortw.daemon.logfile import LogFile
 from supervisortw.daemon.logpipe import LogPipe, LogPipes, Sink
-from supervisortw.daemon.output import PassedOn, ProgramLog, output_for
+from supervisortw.daemon.output import PassedOn, ProgramLog
 from supervisortw.daemon.store import NoStore
 from supervisortw.errors import LocalError, Refused, SpawnError
 from supervisortw.interfaces import DescriptorStore
@@ -35,6 +36,10 @@ def new_pipes(
 ) -> Callable[[Sink], LogPipe]:
     """Return what makes the pipe of a log."""
     return partial(LogPipes(readers or FakeReaders(), store or NoStore()).pipe, "web")
+
+
+def raw(process: Process) -> None:
+    """Return what forms lines: nothing does."""
 
 
 def is_open(descriptor: int) -> bool:
@@ -62,7 +67,7 @@ class Log:
 
     def make(self) -> ProgramLog:
         file = LogFile(str(self.path), self.directory.visit, KEEPING, self.clock)
-        return ProgramLog(file, new_pipes(self.readers, self.store))
+        return ProgramLog(file, new_pipes(self.readers, self.store), process("web"), raw)
 
     def write(self, data: bytes) -> None:
         """Let a process write, and end."""
@@ -150,7 +155,7 @@ class TestWriting:
 
         file = LogFile("/log", visit, KEEPING, Clock())
         with pytest.raises(SpawnError, match="log not writable: cannot reach") as caught:
-            ProgramLog(file, new_pipes()).writer(US)
+            ProgramLog(file, new_pipes(), process("web"), raw).writer(US)
         assert not caught.value.permanent
 
     def test_no_pipe_is_a_shortage_that_passes(
@@ -205,75 +210,27 @@ def open_pipe() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
-def refuse() -> LogFile:
-    raise AssertionError("it is no regular file")
-
-
-def output(logfile: str) -> PassedOn:
-    found = output_for(logfile, refuse, new_pipes())
-    assert isinstance(found, PassedOn)
-    return found
-
-
 class TestPassedOn:
     def test_none_is_thrown_away(self) -> None:
-        writer = output(DISCARD).writer(US)
+        passed_on = PassedOn("nowhere", lambda: os.open(os.devnull, os.O_WRONLY))
+        writer = passed_on.writer(US)
         assert os.path.samestat(os.fstat(writer), os.stat(os.devnull))
         os.close(writer)
+        assert passed_on.is_read()
 
-    @pytest.mark.parametrize(("name", "number"), [("/dev/stdout", 1), ("/dev/stderr", 2)])
-    def test_the_daemons_own_streams_are_not_opened_by_path(self, name: str, number: int) -> None:
-        writer = output(name).writer(US)
-        assert writer > 2
-        assert os.path.samestat(os.fstat(writer), os.fstat(number))
-        os.close(writer)
-
-    def test_a_device(self) -> None:
-        writer = output("/dev/null").writer(US)
-        assert os.get_blocking(writer)
-        os.close(writer)
-
-    def test_a_fifo_with_a_reader(self, tmp_path: Path) -> None:
-        fifo = tmp_path / "fifo"
-        os.mkfifo(fifo)
-        reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-        writer = output(str(fifo)).writer(US)
-        os.write(writer, b"hello")
-        assert os.read(reader, 10) == b"hello"
-        assert os.get_blocking(writer)
-        os.close(writer)
-        os.close(reader)
-
-    def test_a_fifo_without_a_reader_is_not_waited_for(self, tmp_path: Path) -> None:
-        fifo = tmp_path / "fifo"
-        os.mkfifo(fifo)
-        with pytest.raises(SpawnError, match=r"log not writable: .*fifo: ") as caught:
-            output(str(fifo)).writer(US)
-        assert caught.value.permanent
-
-    def test_a_link_to_a_device_is_not_followed(self, tmp_path: Path) -> None:
-        link = tmp_path / "link"
-        link.symlink_to("/dev/null")
-        with pytest.raises(SpawnError, match=r"log not writable: .*link: "):
-            output(str(link)).writer(US)
-
-    def test_what_cannot_be_opened_means_no_process(self) -> None:
+    @pytest.mark.parametrize(("number", "permanent"), [(errno.EMFILE, False), (errno.EACCES, True)])
+    def test_what_cannot_be_opened_means_no_process(self, number: int, *, permanent: bool) -> None:
         def fail() -> int:
-            raise LocalError("/x: no permission")
+            raise OSError(number, os.strerror(number))
 
-        with pytest.raises(SpawnError, match="log not writable: /x: no permission"):
+        with pytest.raises(
+            SpawnError, match=f"log not writable: /x: {os.strerror(number)}"
+        ) as caught:
             PassedOn("/x", fail).writer(US)
+        assert caught.value.permanent == permanent
 
-    @pytest.mark.parametrize(
-        ("logfile", "where"),
-        [
-            (DISCARD, "nowhere (logfile none)"),
-            ("/dev/stdout", "supervisord's /dev/stdout"),
-            ("/dev/null", "/dev/null"),
-        ],
-    )
-    def test_nothing_can_be_read_back(self, logfile: str | None, where: str) -> None:
-        passed_on = output(logfile)
+    def test_nothing_can_be_read_back(self) -> None:
+        passed_on = PassedOn("nowhere", int)
         asked: list[Callable[[], object]] = [
             lambda: passed_on.tail(1),
             lambda: passed_on.read(0, 1),
@@ -283,20 +240,12 @@ class TestPassedOn:
         for ask in asked:
             with pytest.raises(Refused) as caught:
                 ask()
-            assert str(caught.value) == f"its output goes to {where} and is not kept"
+            assert str(caught.value) == "its output goes to nowhere and is not kept"
 
-    def test_there_is_nothing_to_reopen_or_close(self) -> None:
-        passed_on = output(DISCARD)
+    def test_there_is_nothing_to_do_for_it(self) -> None:
+        passed_on = PassedOn("nowhere", int)
+        passed_on.drain()
+        passed_on.keep(process("web"))
         passed_on.reopen()
+        assert passed_on.note() == ""
         passed_on.close()
-        os.close(passed_on.writer(US))
-
-
-def test_everything_else_is_a_regular_file(log: Log) -> None:
-    def make() -> LogFile:
-        return LogFile(str(log.path), log.directory.visit, KEEPING, log.clock)
-
-    found = output_for(str(log.path), make, new_pipes())
-    assert isinstance(found, ProgramLog)
-    assert found.read(0, 1).size == 0
-    found.close()

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import grp
 import os
 import pwd
-import shutil
-import signal
 import stat
 import struct
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from fakes.stranger import STRANGER, open_files, public_directory, running, swap_for_ever
 
-from supervisortw.daemon import paths
 from supervisortw.daemon.paths import (
-    TrustedDirectory,
     make_directory,
-    open_as,
     open_directory,
     open_parent,
     open_regular,
 )
+from supervisortw.daemon.trusted import TrustedDirectory
 from supervisortw.errors import LocalError, UnsafePath
 
 OWNERS = frozenset({0, os.geteuid()})
-STRANGER = 65534
 GROUP = 54321  # a group that is nobody's in particular
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
@@ -53,22 +46,8 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A directory that every user can reach, unlike tmp_path."""
-    made = Path(os.path.realpath(tempfile.mkdtemp()))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made)
-
-
-def open_files() -> list[tuple[int, int]]:
-    """Return the files and directories that are open now; test runners open pipes as they like."""
-    found = []
-    for fd in os.listdir("/dev/fd"):
-        with contextlib.suppress(OSError):
-            status = os.fstat(int(fd))
-            if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
-                found.append((int(fd), status.st_ino))
-    return found
+    with public_directory() as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -445,42 +424,6 @@ class TestOpenRegular:
         assert (place / "victim").read_bytes() == b"precious\n"
 
 
-def swap_for_ever(log: Path, victim: Path) -> None:
-    """Put files, links and second names of ``victim`` in the place of ``log``, as fast as may be."""
-    spare = log.with_name("spare")
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        for put in (
-            spare.touch,
-            lambda: spare.symlink_to(victim),
-            lambda: os.link(victim, spare),
-        ):
-            with contextlib.suppress(OSError):  # the kernel may forbid second names
-                put()
-                spare.rename(log)
-            # The rename of one name of a file onto another does nothing.
-            spare.unlink(missing_ok=True)
-            log.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def running(work: Callable[[], None], uid: int) -> Iterator[None]:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setgroups([])
-            os.setgid(uid)
-            os.setuid(uid)
-            work()
-        finally:
-            os._exit(0)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
 @needs_root
 def test_no_swap_ever_reaches_a_file_of_root(public: Path) -> None:
     victim = public / "victim"
@@ -490,7 +433,7 @@ def test_no_swap_ever_reaches_a_file_of_root(public: Path) -> None:
     theirs.mkdir()
     os.chown(theirs, STRANGER, STRANGER)
     opened = refused = 0
-    with running(lambda: swap_for_ever(theirs / "log", victim), STRANGER):
+    with running(lambda: swap_for_ever(theirs / "log", victim)):
         deadline = time.monotonic() + 1.2
         while time.monotonic() < deadline:
             try:
@@ -593,167 +536,3 @@ class TestMakeDirectory:
         with pytest.raises(UnsafePath, match=rf"^{place}/home belongs to"):
             make_directory(str(place / "home" / "a"), 0o700, owners=OWNERS, owner_uid=STRANGER)
         assert os.listdir(place / "home") == []
-
-
-class TestOpenAs:
-    @pytest.fixture
-    def home(self, public: Path) -> Path:
-        """A directory that only a stranger and root can look into."""
-        made = public / "home"
-        made.mkdir()
-        made.chmod(0o700)
-        os.chown(made, STRANGER, STRANGER)
-        return made
-
-    @pytest.fixture
-    def victim(self, public: Path) -> Path:
-        """A file of root, in a directory of root."""
-        (public / "root").mkdir()
-        (public / "root").chmod(0o700)
-        made = public / "root" / "victim"
-        made.write_bytes(b"precious\n")
-        made.chmod(0o600)
-        return made
-
-    def append(self, path: Path, flags: int = APPEND, text: bytes = b"line\n") -> None:
-        fd = open_as(STRANGER, STRANGER, [], str(path), flags, 0o640)
-        try:
-            assert not os.get_inheritable(fd)
-            assert os.get_blocking(fd)
-            os.write(fd, text)
-        finally:
-            os.close(fd)
-
-    @needs_root
-    def test_a_file_in_the_home_of_a_user_is_opened(self, home: Path) -> None:
-        for _ in range(2):
-            self.append(home / "log")
-        found = (home / "log").stat()
-        assert (found.st_uid, found.st_gid) == (STRANGER, STRANGER)
-        assert stat.S_IMODE(found.st_mode) == 0o640
-        assert (home / "log").read_bytes() == b"line\nline\n"
-        self.append(home / "log", os.O_WRONLY | os.O_TRUNC)
-        assert (home / "log").read_bytes() == b"line\n"
-
-    @needs_root
-    def test_groups_count(self, public: Path) -> None:
-        (public / "shared").mkdir()
-        (public / "shared").chmod(0o770)
-        os.chown(public / "shared", 0, 4321)
-        os.close(open_as(STRANGER, STRANGER, [4321], str(public / "shared/log"), APPEND, 0o640))
-        expected = rf"\(uid 65534\) has no permission to write {public}/shared/log2$"
-        with pytest.raises(LocalError, match=expected):
-            self.append(public / "shared" / "log2")
-
-    @needs_root
-    def test_a_link_to_a_file_of_root_is_an_error(self, home: Path, victim: Path) -> None:
-        (home / "log").symlink_to(victim)
-        with pytest.raises(UnsafePath, match=rf"^{home}/log is a link"):
-            self.append(home / "log")
-        assert victim.read_bytes() == b"precious\n"
-
-    @needs_root
-    def test_a_link_to_a_directory_of_root_is_an_error(self, home: Path, victim: Path) -> None:
-        (home / "logs").symlink_to(victim.parent)
-        with pytest.raises(LocalError, match=rf"has no permission to write {home}/logs/victim$"):
-            self.append(home / "logs" / "victim")
-        assert victim.read_bytes() == b"precious\n"
-
-    @needs_root
-    def test_a_second_name_of_a_file_of_root_is_an_error(self, home: Path, victim: Path) -> None:
-        os.link(victim, home / "log")
-        with pytest.raises(LocalError, match=rf"has no permission to write {home}/log$"):
-            self.append(home / "log")
-        victim.chmod(0o666)
-        with pytest.raises(UnsafePath, match=rf"^{home}/log belongs to root"):
-            self.append(home / "log", APPEND | os.O_TRUNC)
-        assert victim.read_bytes() == b"precious\n"
-
-    @needs_root
-    def test_a_fifo_is_an_error(self, home: Path) -> None:
-        os.mkfifo(home / "log")
-        os.chown(home / "log", STRANGER, STRANGER)
-        with pytest.raises(UnsafePath, match=rf"^{home}/log is a FIFO"):
-            self.append(home / "log")
-
-    @needs_root
-    def test_missing_things_are_named(self, home: Path) -> None:
-        with pytest.raises(LocalError, match=rf"^directory {home}/no does not exist$"):
-            self.append(home / "no" / "log")
-        with pytest.raises(LocalError, match=rf"^{home}/log does not exist$"):
-            self.append(home / "log", os.O_WRONLY)
-
-    @needs_root
-    def test_signals_and_threads_of_the_caller_do_not_matter(self, home: Path) -> None:
-        done = threading.Event()
-        thread = threading.Thread(target=done.wait)
-        thread.start()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-        try:
-            self.append(home / "log")
-        finally:
-            done.set()
-            thread.join()
-        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
-
-    @needs_root
-    def test_a_child_that_hangs_is_killed(
-        self, home: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with monkeypatch.context() as patched:
-            patched.setattr(os, "setgroups", lambda _: time.sleep(60))
-            with pytest.raises(LocalError, match=r"takes over 0\.01 s"):
-                open_as(STRANGER, STRANGER, [], str(home / "log"), APPEND, 0o600, seconds=0.01)
-        (pid,) = paths._hung
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        self.append(home / "log")
-        assert not paths._hung
-        with pytest.raises(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-
-    @needs_root
-    def test_a_child_that_is_killed_is_told(
-        self, home: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(os, "setgroups", lambda _: os.kill(os.getpid(), signal.SIGKILL))
-        with pytest.raises(LocalError, match=rf"^the process that opened {home}/log as .* killed$"):
-            self.append(home / "log")
-
-    @needs_root
-    def test_an_identity_that_cannot_be_taken_is_told(
-        self, home: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def setuid(_: int) -> None:
-            raise PermissionError(errno.EPERM, "no")
-
-        monkeypatch.setattr(os, "setuid", setuid)
-        with pytest.raises(LocalError, match=r"^no permission to become .* to open"):
-            self.append(home / "log")
-
-    @needs_root
-    def test_a_daemon_that_reaps_everything_is_no_trouble(
-        self, home: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        really = os.waitpid
-
-        def late(pid: int, options: int) -> tuple[int, int]:
-            really(pid, options)
-            return really(pid, options)
-
-        monkeypatch.setattr(os, "waitpid", late)
-        self.append(home / "log")
-
-    def test_no_child_is_needed_to_become_root(self, place: Path) -> None:
-        with pytest.raises(ValueError, match="root is not asked"):
-            open_as(0, 0, [], str(place / "log"), APPEND, 0o600)
-
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may become anybody")
-    def test_others_can_only_be_themselves(self, place: Path) -> None:
-        me = os.geteuid()
-        os.close(open_as(me, os.getegid(), [], str(place / "log"), APPEND, 0o600))
-        with pytest.raises(LocalError, match=r"^only root can open"):
-            open_as(me + 1, 1, [], str(place / "log"), APPEND, 0o600)
-
-    def test_a_full_table_of_descriptors_is_told(self) -> None:
-        refusal = paths._refusal(b"+", "bob", "/x", APPEND)
-        assert str(refusal) == "cannot open /x: too many open files"

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from fakes.daemon import SETTINGS, process
+from fakes.watcher import FakeWatcher
 from twisted.internet.task import Clock
 
 from supervisortw.core.model import Settings, TcpAddress, UnixAddress
 from supervisortw.daemon import logfiles
+from supervisortw.daemon.deputies import Deputies
 from supervisortw.daemon.logfiles import ProgramLogs, daemon_log_directory
-from supervisortw.daemon.paths import TrustedDirectory
 from supervisortw.daemon.places import (
     PidFile,
     lock_state_directory,
@@ -26,6 +27,7 @@ from supervisortw.daemon.places import (
     write_lock_pid,
 )
 from supervisortw.daemon.rotation import FLAGS, MODE
+from supervisortw.daemon.trusted import TrustedDirectory
 from supervisortw.errors import AlreadyRunning, ConfigError, LocalError, UnsafePath
 
 STRANGER = 65534
@@ -246,6 +248,10 @@ def test_root_and_the_daemons_own_user_are_believed(monkeypatch: pytest.MonkeyPa
     assert owners() == {0}
 
 
+def program_logs(clock: Clock) -> ProgramLogs:
+    return ProgramLogs(clock, Deputies(clock, FakeWatcher()))
+
+
 class TestLogFiles:
     def test_they_are_appended_to_and_read_back(self, place: Path) -> None:
         path = place / "web.log"
@@ -253,7 +259,7 @@ class TestLogFiles:
         before = os.umask(0)
         for descriptor in (
             open_daemon_log(path),
-            open_log(ProgramLogs(Clock()), path),
+            open_log(program_logs(Clock()), path),
             open_daemon_log(place / "new.log"),
         ):
             os.pwrite(descriptor, b"x", os.fstat(descriptor).st_size)
@@ -268,7 +274,7 @@ class TestLogFiles:
         with pytest.raises(UnsafePath):
             open_daemon_log(place / "web.log")
         with pytest.raises(UnsafePath):
-            open_log(ProgramLogs(Clock()), place / "web.log")
+            open_log(program_logs(Clock()), place / "web.log")
 
 
 def open_daemon_log(path: Path) -> int:
@@ -294,7 +300,7 @@ class TestLogsInOneDirectory:
 
         monkeypatch.setattr(logfiles, "open_parent", count)
         clock = Clock()
-        logs = ProgramLogs(clock)
+        logs = program_logs(clock)
         for name in ("a.log", "b.log", "c.log"):
             os.close(open_log(logs, place / name))
         assert walked == [str(place / "a.log")]
@@ -306,7 +312,7 @@ class TestLogsInOneDirectory:
 
     def test_another_directory_is_walked_to(self, place: Path) -> None:
         clock = Clock()
-        logs = ProgramLogs(clock)
+        logs = program_logs(clock)
         other = place / "other"
         other.mkdir(0o700)
         for path in (place / "a.log", other / "a.log", place / "b.log"):

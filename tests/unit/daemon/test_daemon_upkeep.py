@@ -242,7 +242,7 @@ class TestCompression:
         other = FakeLogDirectory(tmp_path / "other")
         upkeep = DailyUpkeep(Daily(bench.clock), bench.compressor)
         log = LogFile(
-            str(other.path / "o.log"), other.visit, bench.log.keeping, bench.clock, upkeep
+            str(other.place / "o.log"), other.visit, bench.log.keeping, bench.clock, upkeep
         )
         bench.write("001", "002")
         for line in (b"001\n", b"002\n"):
@@ -250,6 +250,6 @@ class TestCompression:
         assert len(bench.threads.waiting) == 1
         bench.threads.work()
         assert (tmp_path / "web.log.2.gz").exists()
-        assert (other.path / "o.log.2.gz").exists()
+        assert (other.place / "o.log.2.gz").exists()
         log.close()
         bench.log.close()

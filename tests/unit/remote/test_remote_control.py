@@ -21,7 +21,7 @@ from supervisortw import __version__
 from supervisortw.auth import IPeer, PeerChecker, PeerCredentials, User, user_name
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.status import LogPiece
-from supervisortw.errors import BadRequest, Denied, Refused, RemoteError
+from supervisortw.errors import BadRequest, Denied, Refused, RemoteError, SupervisorError
 from supervisortw.remote import avatar as avatars
 from supervisortw.remote import wire
 from supervisortw.remote.avatar import VERBS, ControlAvatar
@@ -49,6 +49,7 @@ class Reference(pb.RemoteReference):
 
     def __init__(self) -> None:
         self.pieces: list[LogPiece] = []
+        self.refusal: Refused | None = None
         self.pending: list[Deferred[None]] = []
         self.dead = False
 
@@ -58,7 +59,10 @@ class Reference(pb.RemoteReference):
         assert (_name, kw) == ("piece", {})
         if self.dead:
             raise pb.DeadReferenceError("gone")
-        self.pieces.append(wire.unpack_piece(args[0]))
+        try:
+            self.pieces.append(wire.unpack_piece(args[0]))
+        except Refused as refusal:
+            self.refusal = refusal
         self.pending.append(Deferred())
         return self.pending[-1]
 
@@ -293,7 +297,7 @@ class TestFailures:
 class TestFollowing:
     def test_until_told_to_stop(self, bench: Bench) -> None:
         reference = Reference()
-        subscription = bench.call("follow", "web", 0, reference)
+        subscription = bench.call("follow", "web", 0, "", reference)
         bench.control.write("web", b"one\n")
         assert reference.text == b"one\n"
         assert bench.call("unfollow", subscription) == {}
@@ -303,7 +307,7 @@ class TestFollowing:
 
     def test_several_at_once(self, bench: Bench) -> None:
         references = [Reference(), Reference()]
-        one, two = (bench.call("follow", "web", 0, reference) for reference in references)
+        one, two = (bench.call("follow", "web", 0, "", reference) for reference in references)
         assert one != two
         bench.call("unfollow", one)
         bench.control.write("web", b"x")
@@ -314,21 +318,21 @@ class TestFollowing:
 
     def test_so_many_and_no_more(self, bench: Bench) -> None:
         most = LIMITS.subscriptions_per_session
-        followed = [bench.call("follow", "web", 0, Reference()) for _ in range(most)]
-        with pytest.raises(Refused, match=f"at most {most} logs at a time"):
-            bench.call("follow", "web", 0, Reference())
+        followed = [bench.call("follow", "web", 0, "", Reference()) for _ in range(most)]
+        with pytest.raises(Refused, match=f"at most {most} logs and events at a time"):
+            bench.call("follow", "web", 0, "", Reference())
         bench.call("unfollow", followed[0])
-        bench.call("follow", "web", 0, Reference())
+        bench.call("follow", "web", 0, "", Reference())
 
     def test_a_refusal_does_not_count(self, bench: Bench) -> None:
         for _ in range(LIMITS.subscriptions_per_session + 1):
             with pytest.raises(Refused, match="no such program"):
-                bench.call("follow", "nosuch", 0, Reference())
-        bench.call("follow", "web", 0, Reference())
+                bench.call("follow", "nosuch", 0, "", Reference())
+        bench.call("follow", "web", 0, "", Reference())
 
     def test_the_end_of_the_session_ends_all(self, bench: Bench) -> None:
         for name in ("web", "api", None):
-            bench.call("follow", name, 0, Reference())
+            bench.call("follow", name, 0, "", Reference())
         bench.avatar.logout()
         bench.avatar.logout()
         logs = [*(each.log for each in bench.control.programs.values()), bench.control.own_log]
@@ -338,14 +342,18 @@ class TestFollowing:
 class Followed:
     """A log that is followed from ``offset`` on."""
 
-    def __init__(self, text: bytes = b"", offset: int = 0) -> None:
+    def __init__(self, text: bytes = b"", offset: int = 0, epoch: str = "") -> None:
         self.control = FakeControl(Clock(), ["web"])
         self.control.write("web", text)
         self.reference = Reference()
-        self.follower = Follower(self.control, "web", offset, self.reference)
+        self.follower = Follower(self.control, "web", offset, epoch, self.reference)
 
     def write(self, text: bytes | None) -> None:
         self.control.write("web", text)
+
+    @property
+    def told(self) -> list[tuple[str, int, bytes]]:
+        return [(piece.epoch, piece.offset, piece.data) for piece in self.reference.pieces]
 
     @property
     def stopped(self) -> bool:
@@ -404,15 +412,42 @@ class TestFollower:
         last, after = followed.reference.pieces[-2:]
         assert (after.offset, after.data) == (last.offset + len(last.data) + 4, b"after\n")
 
-    def test_of_another_log_comes_what_is_new(self) -> None:
+    def test_of_another_log_come_the_last_lines_and_what_is_new(self) -> None:
         followed = Followed(b"before\n")
-        followed.control.programs["web"].log.become_another("e2", b"there already\n")
+        many = [b"%d\n" % number for number in range(100)]
+        followed.control.programs["web"].log.become_another("e2", b"".join(many))
         followed.write(b"after\n")
-        assert [(piece.epoch, piece.offset, piece.data) for piece in followed.reference.pieces] == [
+        last = b"".join(many[-LIMITS.tail_lines :])
+        end = len(b"".join(many))
+        assert followed.told == [
             ("e1", 0, b"before\n"),
-            ("e2", 14, b""),
-            ("e2", 14, b"after\n"),
+            ("e2", end - len(last), last),
+            ("e2", end, b"after\n"),
         ]
+
+    def test_of_another_log_that_is_empty_comes_that_it_is_another(self) -> None:
+        followed = Followed(b"before\n")
+        followed.control.programs["web"].log.become_another("e2")
+        assert followed.told == [("e1", 0, b"before\n"), ("e2", 0, b"")]
+
+    def test_who_comes_back_to_the_same_log_goes_on_where_he_was(self) -> None:
+        assert Followed(b"seen\nunseen\n", offset=5, epoch="e1").told == [("e1", 5, b"unseen\n")]
+        assert Followed(b"seen\n", offset=5, epoch="e1").told == []
+
+    def test_who_comes_back_to_another_log_gets_its_last_lines(self) -> None:
+        followed = Followed(b"other\n", offset=5, epoch="e0")
+        followed.write(b"more\n")
+        assert followed.told == [("e1", 0, b"other\n"), ("e1", 6, b"more\n")]
+
+    def test_who_comes_back_to_a_log_that_was_cut_gets_its_last_lines(self) -> None:
+        followed = Followed(b"left\n", offset=1000, epoch="e1")
+        followed.write(b"more\n")
+        assert followed.told == [("e1", 0, b"left\n"), ("e1", 5, b"more\n")]
+
+    def test_who_comes_from_nowhere_notices_another_log_too(self) -> None:
+        followed = Followed()
+        followed.control.programs["web"].log.become_another("e2", b"other\n")
+        assert followed.told == [("e2", 0, b"other\n")]
 
     def test_an_offset_beyond_the_end_is_at_the_end(self) -> None:
         followed = Followed(b"text\n", offset=10**6)
@@ -441,14 +476,17 @@ class TestFollower:
         assert followed.stopped
         assert lines == []
 
-    def test_a_log_that_cannot_be_read_any_more_ends_it(self) -> None:
+    def test_a_log_that_cannot_be_read_any_more_ends_it_with_the_reason(self) -> None:
         followed = Followed(b"one\n")
         log = followed.control.programs.pop("web").log
         with log_lines() as lines:
-            for watcher in list(log.watchers):
-                watcher()
+            log.tell()
         assert log.watchers == []
         assert lines == []
+        assert str(followed.reference.refusal) == "web: no such program; none is configured"
+        followed.reference.acknowledge()
+        followed.reference.acknowledge()
+        assert len(followed.reference.pieces) == 1
 
     def test_a_mistake_of_ours_is_logged_and_ends_it(self) -> None:
         followed = Followed()
@@ -456,7 +494,7 @@ class TestFollower:
         with log_lines() as lines:
             followed.write(b"one\n")
         assert followed.stopped
-        assert lines[0] == "following a log failed"
+        assert lines[0] == "what is followed could not be pushed"
 
     def test_stopped_twice_is_stopped(self) -> None:
         followed = Followed(b"one\n")
@@ -477,12 +515,30 @@ class TestReceiver:
             return dealt_with
 
         piece = LogPiece(offset=3, size=9, data=b"\x00\n")
-        assert Receiver(received).remote_piece(wire.pack_piece(piece)) is dealt_with
+        receiver = Receiver(received, lambda error: pytest.fail(str(error)))
+        assert receiver.remote_piece(wire.pack_piece(piece)) is dealt_with
         assert pieces == [piece]
 
     def test_what_is_no_piece(self) -> None:
         with pytest.raises(RemoteError):
-            Receiver(lambda piece: None).remote_piece(b"rubbish")
+            _receiver([]).remote_piece(b"rubbish")
+
+    @pytest.mark.parametrize("kind", ["internal", "denied", "bad request"])
+    def test_an_error_that_is_no_refusal(self, kind: str) -> None:
+        refusals: list[Refused] = []
+        with pytest.raises(SupervisorError):
+            _receiver(refusals).remote_piece(wire.pack(wire.failure(kind, "odd")))
+        assert refusals == []
+
+    def test_why_nothing_more_comes(self) -> None:
+        refusals: list[Refused] = []
+        told = wire.pack(wire.failure("refused", "web: no such program"))
+        assert _receiver(refusals).remote_piece(told) is None
+        assert list(map(str, refusals)) == ["web: no such program"]
+
+
+def _receiver(refusals: list[Refused]) -> Receiver:
+    return Receiver(lambda piece: pytest.fail("no piece"), refusals.append)
 
 
 class TestWhoMayIn:
@@ -505,7 +561,7 @@ class TestWhoMayIn:
         assert PeerChecker.credentialInterfaces == (IPeer,)
 
     def test_every_session_has_an_avatar_of_its_own(self, bench: Bench) -> None:
-        realm = ControlRealm(bench.control)
+        realm = ControlRealm(lambda who: bench.control)
         kind, one, logout = realm.requestAvatar(ALICE, None, pb.IPerspective)
         _, two, _ = realm.requestAvatar(ALICE, None, pb.IPerspective)
         assert kind is pb.IPerspective

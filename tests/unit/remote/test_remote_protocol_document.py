@@ -64,9 +64,18 @@ def test_the_limits_are_those_in_force() -> None:
         LIMITS.broker_references,
         LIMITS.broker_answers_owed,
         LIMITS.broker_name_bytes,
+        LIMITS.subscriptions_per_session,
+        LIMITS.events_at_once,
+        LIMITS.explained_at_once,
     ):
         assert re.search(rf"\b{number}\b", DOCUMENT), number
-    for number in (LIMITS.broker_items, LIMITS.broker_list_items, int(LIMITS.calls_per_second)):
+    for number in (
+        LIMITS.broker_items,
+        LIMITS.broker_list_items,
+        int(LIMITS.calls_per_second),
+        LIMITS.events,
+        LIMITS.event_characters,
+    ):
         assert f"{number:,}" in DOCUMENT
     for kib in (LIMITS.broker_expression_bytes, LIMITS.broker_string_bytes, LIMITS.page_bytes):
         assert f"{kib // 1024} KiB" in DOCUMENT
