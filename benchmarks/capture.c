@@ -6,6 +6,9 @@
  * its standard output. What comes out of the pipe is moved to NAME.log in DIRECTORY, by splice or by
  * read and write. A file that has got SIZE bytes becomes NAME.log.1, and takes the place of the last one that
  * did; nobody looks where a line ends. Nobody is started again.
+ *
+ * Unlike those of floor.c, children stay in the session of their parent: Linux shares processors out among
+ * sessions (sched_autogroup), and one against 100 would not be the limit of what can be captured.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -65,7 +68,6 @@ static void start(struct capture *one, char **arguments)
     one->pipe = ends[0];
     pid = vfork();
     if (pid == 0) {
-        setsid();
         if (dup2(ends[1], 1) == 1)
             execv(arguments[0], arguments);
         _exit(127);
