@@ -121,7 +121,7 @@ class DaemonService(Service):
         pipes = LogPipes(reactor, store)
         self._destinations = Destinations(pipes, self._targets, self._log_file, stamps)
         self._compressor = Compressor(self._in_thread)
-        self._upkeep = DailyUpkeep(Daily(reactor), self._compressor)
+        self._upkeep = DailyUpkeep(Daily(reactor), self._compressor, self._in_thread)
         pidfds = watcher if isinstance(watcher, PidfdWatcher) else None
         departures = Departures(reactor, pidfds)
         self._adopted = AdoptedProcesses(reactor, departures, pidfds)

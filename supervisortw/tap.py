@@ -24,6 +24,7 @@ from supervisortw.absence import without_tls
 from supervisortw.config.places import find
 from supervisortw.core.model import DAEMON_STREAMS, Configuration
 from supervisortw.core.text import printable
+from supervisortw.daemon.autogroup import weigh_more
 from supervisortw.daemon.heritage import inherit
 from supervisortw.daemon.link import HolderLink
 from supervisortw.daemon.logs.echo import Echo
@@ -137,9 +138,15 @@ def main(arguments: Sequence[str]) -> int:
     return FAILED
 
 
-def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None) -> int:
+def _introduce_ourselves() -> None:
+    """Let the system know what we are: how we are called, and how much we weigh."""
     with contextlib.suppress(OSError), open("/proc/self/comm", "w") as name:
         name.write("supervisord")  # what ps and pgrep show
+    weigh_more()
+
+
+def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None) -> int:
+    _introduce_ourselves()
     _use_monotonic_time(reactor)
     assert options.config is not None, "the holder is given the file that was found"
 

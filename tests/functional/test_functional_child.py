@@ -216,3 +216,15 @@ def test_two_programs_cannot_share_a_log(daemon: Daemon) -> None:
     done = daemon.supervisord()
     assert done.returncode == 2
     assert "shared.log: that is the log of <program one>" in done.stderr
+
+
+@pytest.mark.needs_root
+@pytest.mark.needs_linux
+def test_it_weighs_as_any_other_session_though_the_daemon_weighs_more(daemon: Daemon) -> None:
+    if not os.path.exists("/proc/self/autogroup"):
+        pytest.skip("this kernel knows no autogroups")
+    daemon.write("<program sleeper>\n  command sleep 1000\n</program>\n")
+    daemon.start()
+    pid = daemon.wait_for("sleeper", "RUNNING").pid
+    groups = [Path(f"/proc/{each}/autogroup").read_text() for each in (daemon.pid, pid)]
+    assert [group.split()[-1] for group in groups] == ["-10", "0"]

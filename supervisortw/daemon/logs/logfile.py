@@ -116,13 +116,22 @@ class LogFile:
 
     def _retire(self, file: int) -> None:
         """Keep a file as long as somebody follows it who may not have read it to its end."""
-        if self._last is not None:
-            self._last.close()
-            self._last = None
+        self._forget_last()
         if self._watchers and self._start is not None:
             self._last = Generation(self._start, self._size, file)
         else:
+            self._let_go(file)
+
+    def _forget_last(self) -> None:
+        if self._last is not None:
+            self._let_go(self._last.file)
+            self._last = None
+
+    def _let_go(self, file: int) -> None:
+        if os.fstat(file).st_nlink:
             os.close(file)
+        else:
+            self._upkeep.let_go(file)
 
     def keep(self, keeping: Keeping) -> None:
         """Keep as much as this from now on."""
@@ -139,9 +148,7 @@ class LogFile:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        if self._last is not None:
-            self._last.close()
-            self._last = None
+        self._forget_last()
 
     def reopen(self) -> None:
         """Open the file anew by its name; the old one is kept if that fails. Raises LocalError."""
@@ -345,10 +352,13 @@ class LogFile:
         if not self._not_rotated:
             log.error("cannot rotate {path}: {error}", path=self.path, error=error)
         self._not_rotated = str(error)
+        before = self._identity
         # However far it has got: whoever opens the file goes on from there.
         os.close(self._file)
         self._file, self._start = -1, None
         self.open()
+        if self._identity != before:  # somebody else has moved the old one away
+            self._next_rotation = 0.0
 
     def rotate(self) -> None:
         """Rotate now, at the last whole line, if there is any. Raises LocalError."""
@@ -362,6 +372,8 @@ class LogFile:
     def _rotate(self, cut: int) -> None:
         with self._open_directory() as directory:
             rotated = rotation.rotate(directory, self._name, self._file, cut, self.keeping.backups)
+        for each in rotated.removed:
+            self._upkeep.let_go(each)
         self._size = cut
         self._not_rotated = ""
         self._use(rotated.file)
@@ -440,9 +452,8 @@ class LogFile:
 
     def _unwatch(self, grown: Callable[[], None]) -> None:
         self._watchers.remove(grown)
-        if not self._watchers and self._last is not None:
-            self._last.close()
-            self._last = None
+        if not self._watchers:
+            self._forget_last()
 
     def clear(self) -> None:
         """Truncate the file that is held open; nobody can swap it for another one."""

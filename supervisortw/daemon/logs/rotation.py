@@ -14,6 +14,7 @@ how far it had got (`finish`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 
@@ -28,10 +29,15 @@ GZ = ".gz"
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """A new file, open, and how many bytes of the old one stay in the old one."""
+    """A new file, open, and how many bytes of the old one stay in the old one.
+
+    ``removed`` are files that have no name any more, still open: to close the last descriptor of a large
+    one takes long.
+    """
 
     file: int
     cut: int
+    removed: tuple[int, ...]
 
 
 def older(name: str, number: int) -> str:
@@ -65,12 +71,14 @@ def rotate(directory: LogDirectory, name: str, file: int, cut: int, backups: int
         directory.remove(fresh)
         raise LocalError(f"cannot write {fresh}: {error.strerror}") from error
     try:
-        _replace(directory, name, backups)
+        removed = _replace(directory, name, backups)
     except LocalError:
-        _take_back(directory, name, file, made)
-        os.close(made)
+        try:
+            _take_back(directory, name, file, made)
+        finally:
+            os.close(made)
         raise
-    return Rotated(made, cut)
+    return Rotated(made, cut, tuple(removed))
 
 
 def finish(directory: LogDirectory, name: str, backups: int) -> None:
@@ -88,7 +96,8 @@ def finish(directory: LogDirectory, name: str, backups: int) -> None:
             return
         made = directory.open(fresh, os.O_RDWR, MODE)
         try:
-            _replace(directory, name, backups)
+            for removed in _replace(directory, name, backups):
+                os.close(removed)
         except LocalError:
             _take_back(directory, name, file, made)
             raise
@@ -120,20 +129,32 @@ def remove(directory: LogDirectory, name: str) -> None:
         directory.remove(name)
 
 
-def _replace(directory: LogDirectory, name: str, backups: int) -> None:
+def _replace(directory: LogDirectory, name: str, backups: int) -> list[int]:
+    """Put the new file in its place; return what was removed for that, open."""
     moves = [(_fresh(name), name)]
-    if backups:
-        moves = [*_moves(directory, name, backups), (name, older(name, 1)), *moves]
-    directory.rename_all(moves)
+    removed: list[int] = []
+    try:
+        if backups:
+            moves = [*_moves(directory, name, backups, removed), (name, older(name, 1)), *moves]
+        directory.rename_all(moves)
+    except LocalError:
+        for each in removed:
+            os.close(each)
+        raise
+    return removed
 
 
-def _moves(directory: LogDirectory, name: str, backups: int) -> list[tuple[str, str]]:
+def _moves(
+    directory: LogDirectory, name: str, backups: int, removed: list[int]
+) -> list[tuple[str, str]]:
     """Remove what has too high a number; return how the others move on, so that 1 is free."""
     free = 1
     while free <= backups and find_older(directory, name, free) is not None:
         free += 1
     surplus = backups if free > backups else backups + 1
-    while find_older(directory, name, surplus) is not None:
+    while (found := find_older(directory, name, surplus)) is not None:
+        with contextlib.suppress(LocalError):
+            removed.append(directory.open(found, os.O_RDONLY, 0))
         for form in ("", GZ):
             remove(directory, older(name, surplus) + form)
         surplus += 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Protocol
 
 from twisted.logger import Logger
 
 from supervisortw.core.model import Keeping
-from supervisortw.daemon.logs.compression import Compressor, OlderFiles
+from supervisortw.daemon.logs.compression import Compressor, InThread, OlderFiles
 from supervisortw.daemon.logs.daily import Daily
 from supervisortw.errors import LocalError
 
@@ -40,6 +41,9 @@ class Upkeep(Protocol):
     def end(self, kept: Kept) -> None:
         """See to a log no more."""
 
+    def let_go(self, file: int) -> None:
+        """Close a file that has no name any more, which takes 13 ms for 50 MB."""
+
 
 class NoUpkeep:
     """Does nothing."""
@@ -53,13 +57,21 @@ class NoUpkeep:
     def end(self, kept: Kept) -> None:
         """Do nothing."""
 
+    def let_go(self, file: int) -> None:
+        """Close it."""
+        os.close(file)
+
 
 class DailyUpkeep:
-    """Rotates logs at their time of the day, and compresses their older files."""
+    """Rotates logs at their time of the day, and compresses their older files.
 
-    def __init__(self, daily: Daily, compressor: Compressor) -> None:
+    ``in_thread(function, *arguments)`` calls a function in a thread.
+    """
+
+    def __init__(self, daily: Daily, compressor: Compressor, in_thread: InThread) -> None:
         self._daily = daily
         self._compressor = compressor
+        self._in_thread = in_thread
 
     def begin(self, kept: Kept) -> None:
         """Rotate it each day at its time, if it has one."""
@@ -73,6 +85,10 @@ class DailyUpkeep:
     def end(self, kept: Kept) -> None:
         """Rotate it no more."""
         self._daily.forget(kept.path)
+
+    def let_go(self, file: int) -> None:
+        """Close it beside the reactor."""
+        self._in_thread(os.close, file)
 
 
 def _rotate(kept: Kept) -> None:

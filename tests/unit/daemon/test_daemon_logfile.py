@@ -8,7 +8,7 @@ import os
 import struct
 import tempfile
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from twisted.logger import LogLevel
 from supervisortw.core.anchor import Anchor
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Keeping
+from supervisortw.daemon.logs import rotation
 from supervisortw.daemon.logs.logfile import LogFile
 from supervisortw.errors import LocalError, Refused
 
@@ -90,6 +91,10 @@ class Bench:
 
     def tail(self, lines: int) -> bytes:
         return self.log.tail(lines).data
+
+
+def fail_to_take_back(*_: object) -> None:
+    raise LocalError("no room")
 
 
 def is_open(descriptor: int) -> bool:
@@ -461,6 +466,36 @@ class TestRotation:
         assert 200_000 <= whole.index(b"-- supervisord") <= 200_000 + LIMITS.log_line_bytes + 10_000
         assert whole.endswith(b"late\n")
         assert whole.count(b"-- supervisord: ") == 1
+
+    def test_one_whose_file_is_moved_away_meanwhile_harms_nothing(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.keep(bench, 8)
+        bench.say(b"000\n")
+        rename_all = bench.directory.rename_all
+
+        def move_first(pairs: Sequence[tuple[str, str]]) -> None:
+            monkeypatch.undo()
+            bench.path.rename(bench.place / "moved")
+            rename_all(pairs)
+
+        monkeypatch.setattr(bench.directory, "rename_all", move_first)
+        bench.say(b"001\n")
+        bench.say(b"002\n")
+        assert bench.files() == {"moved": b"000\n001\n", "web.log": b"002\n"}
+
+    def test_a_full_disk_costs_no_descriptors(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.keep(bench, 8)
+        bench.say(b"000\n")
+        before = len(os.listdir("/dev/fd"))
+        bench.directory.not_changed = "no permission"
+        monkeypatch.setattr(rotation, "_take_back", fail_to_take_back)
+        for _ in range(3):
+            bench.say(b"001\n")
+            bench.clock.advance(LIMITS.log_retry_seconds)
+        assert len(os.listdir("/dev/fd")) == before
 
     def test_on_demand_whatever_the_size(self, bench: Bench) -> None:
         bench.log.rotate()

@@ -68,7 +68,7 @@ class Bench:
             self.directory.visit,
             Keeping(**keys),
             self.clock,
-            DailyUpkeep(daily, self.compressor),
+            DailyUpkeep(daily, self.compressor, self.threads.call),
         )
 
     def write(self, *lines: str) -> None:
@@ -150,6 +150,44 @@ class TestDaily:
     )
     def test_when_it_is_next(self, now: str, minute: int, then: str) -> None:
         assert next_time(at(now), minute) == at(then)
+
+
+class TestLettingGo:
+    """To give the room of a large file back to the disk takes long."""
+
+    def test_the_oldest_file_is_closed_in_a_thread(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, size=4, backups=1)
+        bench.write("001", "002")
+        assert bench.files() == {"web.log": b"", "web.log.1": b"002\n"}
+        [left] = [each for each in bench.directory.opened if is_removed(each)]
+        bench.threads.work()
+        assert not is_removed(left)
+        bench.log.close()
+
+    def test_so_is_one_of_which_no_older_ones_are_kept(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, size=4, backups=0)
+        bench.write("001")
+        [left] = [each for each in bench.directory.opened if is_removed(each)]
+        bench.threads.work()
+        assert not is_removed(left)
+        bench.log.close()
+
+    def test_and_one_that_somebody_has_removed(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path)
+        bench.write("001")
+        bench.path.unlink()
+        bench.write("002")
+        assert len(bench.threads.waiting) == 1
+        bench.threads.work()
+        bench.log.close()
+
+
+def is_removed(file: int) -> bool:
+    """True if it is open, and has no name any more."""
+    try:
+        return os.fstat(file).st_nlink == 0
+    except OSError:
+        return False
 
 
 class TestCompression:
@@ -240,7 +278,7 @@ class TestCompression:
         bench = Bench(tmp_path, size=4, compress=True)
         (tmp_path / "other").mkdir()
         other = FakeLogDirectory(tmp_path / "other")
-        upkeep = DailyUpkeep(Daily(bench.clock), bench.compressor)
+        upkeep = DailyUpkeep(Daily(bench.clock), bench.compressor, bench.threads.call)
         log = LogFile(
             str(other.place / "o.log"), other.visit, bench.log.keeping, bench.clock, upkeep
         )
