@@ -259,6 +259,23 @@ class TestTrouble:
         bench.log.clear()
         assert bench.log.note() == ""
 
+    @pytest.mark.parametrize(
+        "number", [errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE]
+    )
+    def test_any_other_refusal_is_told_as_it_is(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
+        bench.say(b"fine\n")
+        disk_is_full(bench, monkeypatch, number)
+        bench.say(b"lost\n")
+        assert bench.log.note() == (
+            f"its output is being lost, 5 bytes so far: {bench.path}: {os.strerror(number)}"
+        )
+        monkeypatch.undo()
+        bench.clock.advance(LIMITS.log_retry_seconds)
+        bench.say(b"back\n")
+        assert bench.files()["web.log"].endswith(b"back\n")
+
     def test_a_line_that_has_lost_its_beginning_is_lost_whole(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -345,11 +362,11 @@ class TestTrouble:
         assert bench.files() == {"web.log": b"0123456789"}
 
 
-def disk_is_full(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def disk_is_full(bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int = errno.ENOSPC) -> None:
     """Let every write fail from now on."""
 
     def fail(*_: object, **__: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     if hasattr(os, "splice"):
         splice = os.splice
