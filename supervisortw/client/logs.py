@@ -7,18 +7,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet.defer import (
-    CancelledError,
     Deferred,
-    FirstError,
-    ensureDeferred,
-    gatherResults,
 )
 
 from supervisortw.client.amount import Amount, is_number, log_arguments
 from supervisortw.client.command import Command, UsageError, Words, some
 from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode
-from supervisortw.client.following import Following
+from supervisortw.client.following import Following, all_followed, side_by_side
 from supervisortw.client.render import LogWriter
 from supervisortw.client.shownlog import ShownLog
 from supervisortw.core.limits import LIMITS
@@ -73,7 +69,7 @@ async def _show(desk: Desk, amount: Amount, which: Which, *, follow: bool) -> Ex
     shown = [(host, _shown(desk, host, names, amount)) for host, (names, _) in answers]
     if follow:
         return max(worst, await _follow(desk, shown))
-    codes = await _side_by_side([_show_once(desk, host, logs) for host, logs in shown])
+    codes = await side_by_side([_show_once(desk, host, logs) for host, logs in shown])
     return max(worst, *codes, ExitCode.OK)
 
 
@@ -87,11 +83,7 @@ async def _follow(desk: Desk, shown: Sequence[tuple[str, Sequence[ShownLog]]]) -
             most = f"at most {LIMITS.subscriptions_per_session} can be followed at a time"
             error = Refused(f"{len(logs)} logs are meant; {most}")
             worst = max(worst, desk.complain_of(error, host))
-    try:
-        await _side_by_side([each.run() for each in followed])
-    except CancelledError:  # Ctrl-C
-        desk.leave_echo()
-    return max(worst, *(each.worst for each in followed), ExitCode.OK)
+    return max(worst, await all_followed(desk, followed))
 
 
 def _shown(
@@ -125,17 +117,6 @@ async def _show_once(desk: Desk, host: str, logs: Sequence[ShownLog]) -> ExitCod
     except SupervisorError as error:
         worst = max(worst, desk.complain_of(error, host))
     return worst
-
-
-async def _side_by_side(waits: Sequence[Coroutine[Deferred[Any], Any, Answer]]) -> list[Answer]:
-    """Wait for all of them; what goes wrong with one, or Ctrl-C, ends them all."""
-    waiting = [ensureDeferred(wait) for wait in waits]
-    try:
-        return list(await gatherResults(waiting, consumeErrors=True))
-    except FirstError as error:
-        for each in waiting:
-            each.cancel()
-        error.subFailure.raiseException()
 
 
 async def _clear(desk: Desk, words: Sequence[str]) -> ExitCode:

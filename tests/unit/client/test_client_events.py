@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from supervisortw.client.commands import run
 from supervisortw.client.exitcodes import ExitCode
 from supervisortw.client.render import event_line, gap_lines
+from supervisortw.core.annals import Past
 from supervisortw.core.happening import EventsAnswer, Happening, Kind
 from supervisortw.core.limits import Limits
 from supervisortw.errors import Unreachable
@@ -262,11 +263,32 @@ class TestFollow:
         happen(one, "unseen")
         assert one.desk.printed() == []
 
-    def test_a_lost_connection_ends_it(self, one: Terminal) -> None:
-        following = one.begin("events -f")
+    def test_a_lost_connection_is_opened_again_and_it_goes_on_where_it_was(
+        self, one: Terminal
+    ) -> None:
+        following = one.begin("events -f -0")
+        happen(one, "before")
         one.session().lose()
-        assert following.answer is ExitCode.UNREACHABLE
-        assert one.desk.complaints() == ["/run/a: the connection to supervisord was lost"]
+        happen(one, "meanwhile")
+        one.pass_time(1)
+        happen(one, "after")
+        assert sentences(one.desk.printed()) == ["6 before", "7 meanwhile", "8 after"]
+        assert one.desk.complaints() == [
+            "/run/a: the connection to supervisord was lost; trying again",
+            "/run/a: connected again",
+        ]
+        assert not following.done
+
+    def test_another_daemon_counts_anew(self, one: Terminal) -> None:
+        one.begin("events -f -0")
+        one.session().lose()
+        one.daemon().history = FakeHistory(one.clock, Past(epoch="another"))
+        happen(one, "started")
+        one.pass_time(1)
+        assert sentences(one.desk.printed()) == ["1 started"]
+        assert one.desk.complaints()[-1] == (
+            "-- supervisord was restarted: its events are counted anew --"
+        )
 
     def test_a_reader_who_has_seen_enough_ends_it(self, one: Terminal) -> None:
         following = one.begin("events -f")
@@ -275,7 +297,7 @@ class TestFollow:
         with pytest.raises(BrokenPipeError):
             assert following.answer
 
-    def test_two_daemons_are_followed_side_by_side_until_both_are_lost(self) -> None:
+    def test_two_daemons_are_followed_side_by_side(self) -> None:
         two = Terminal(A, B)
         following = two.begin("events -f")
         history = forgetful(two, 1, B)  # not the one that is followed
@@ -284,9 +306,11 @@ class TestFollow:
         [line] = two.desk.printed()
         assert line.startswith(f"{A} | ")
         two.session(A).lose()
+        two.pass_time(1)
+        happen(two, "two", path=A)
+        [line] = two.desk.printed()
+        assert line.startswith(f"{A} | ")
         assert not following.done
-        two.session(B).lose()
-        assert following.answer is ExitCode.UNREACHABLE
 
     def test_one_that_cannot_be_reached_does_not_keep_it_from_the_other(self) -> None:
         two = Terminal(A, B)
@@ -295,5 +319,5 @@ class TestFollow:
         assert two.desk.complaints() == ["/run/a: nobody listens there"]
         happen(two, "two", path=B)
         assert sentences(two.desk.printed()) == ["1 two"]
-        two.session(B).lose()
+        following.cancel()
         assert following.answer is ExitCode.UNREACHABLE
