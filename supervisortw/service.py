@@ -22,7 +22,7 @@ from supervisortw import __version__
 from supervisortw.core.descriptors import needed
 from supervisortw.core.happening import Kind
 from supervisortw.core.memory import Memory
-from supervisortw.core.model import Configuration, Process, Settings
+from supervisortw.core.model import STDERR, Configuration, Process, Settings
 from supervisortw.core.plan import Layout
 from supervisortw.daemon import proc
 from supervisortw.daemon.adopted import AdoptedProcesses
@@ -375,7 +375,7 @@ class DaemonService(Service):
 
     def _note_of_log(self, name: str, text: str) -> None:
         """Let what is lost of the log of a process be an event."""
-        self._history.note(Kind.LOG, text, name.partition("/")[0])
+        self._history.note(Kind.LOG, text, name.removesuffix(STDERR))
 
     def _notify_directory(self) -> str:
         return notify_directory(self.supervisor.configuration.settings.state_directory)

@@ -18,6 +18,7 @@ from supervisortw.client.following import Following, all_followed, side_by_side
 from supervisortw.client.render import LogWriter
 from supervisortw.client.shownlog import ShownLog
 from supervisortw.core.limits import LIMITS
+from supervisortw.core.model import STDERR
 from supervisortw.core.status import Outcome
 from supervisortw.core.text import one_line
 from supervisortw.errors import Refused, SupervisorError
@@ -26,7 +27,7 @@ from supervisortw.remote.connection import Session
 Answer = TypeVar("Answer")
 
 # What stands behind the name of a process in the name of its log.
-_STREAMS = {"stdout": "", "stderr": "/stderr"}
+_STREAMS = {"stdout": "", "stderr": STDERR}
 
 Names = tuple[Sequence["str | None"], list[Outcome]]
 Which = Callable[[Session], Coroutine[Deferred[Any], Any, Names]]

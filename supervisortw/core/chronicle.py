@@ -16,6 +16,7 @@ from supervisortw.core.anchor import Anchor
 from supervisortw.core.exits import Exit
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
+from supervisortw.core.model import STDERR
 from supervisortw.core.plain import LARGEST
 
 FORMAT = 1
@@ -134,8 +135,8 @@ def _take(left: Left, line: object) -> None:
     elif "gone" in line:
         name = _text(line, "gone")
         left.processes.pop(name, None)
-        for each in [log for log in left.logs if log == name or log.startswith(f"{name}/")]:
-            del left.logs[each]
+        for each in (name, name + STDERR):
+            left.logs.pop(each, None)
         left.exits.pop(name, None)
     elif "scaled" in line:
         left.scaled[_text(line, "scaled")] = _number(line, "said"), _number(line, "count")

@@ -18,6 +18,7 @@ from supervisortw.core.chronicle import Foreign, Left
 from supervisortw.core.exits import Exit
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
+from supervisortw.core.model import STDERR
 from supervisortw.daemon.keptfile import KeptFile
 from supervisortw.daemon.keptlines import KeptLines
 from supervisortw.errors import PASSING, LocalError
@@ -71,7 +72,7 @@ class Journal:
 
     def gone(self, name: str) -> None:
         """Forget a process."""
-        for each in (name, f"{name}/stderr"):
+        for each in (name, name + STDERR):
             self._lines.pop(("log", each), None)
         self._exits.pop(name, None)
         if self._lines.pop(("process", name), None) is not None:
