@@ -140,6 +140,13 @@ class Limits:
     why_lines: int = 10  # of output
     why_bytes: int = 4096  # of output: more than a screen is not asked for
 
+    # Passwords.
+    password_bytes: int = 1024
+    password_characters_least: int = 8
+    password_characters_advised: int = 12
+    passwd_users: int = 1000
+    passwd_bytes: int = 1024 * 1024  # 1,000 users of 1 KiB
+
     # Configuration files.
     file_bytes: int = 1024 * 1024
     files: int = 4096

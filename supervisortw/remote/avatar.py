@@ -17,7 +17,7 @@ from twisted.spread import pb
 from zope.interface import implementer
 
 from supervisortw import __version__
-from supervisortw.auth import User
+from supervisortw.auth.users import User
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.status import LogPiece, to_plain
 from supervisortw.core.text import one_line

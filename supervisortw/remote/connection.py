@@ -16,7 +16,7 @@ from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 from twisted.spread import pb
 
-from supervisortw.auth import user_name
+from supervisortw.auth.users import user_name
 from supervisortw.core.happening import EventsAnswer
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, TcpAddress, UnixAddress
@@ -40,8 +40,8 @@ from supervisortw.errors import (
 )
 from supervisortw.interfaces import Cancel, Clock
 from supervisortw.remote import wire
+from supervisortw.remote.clientgate import ClientGate
 from supervisortw.remote.follow import EventReceiver, Receiver
-from supervisortw.remote.gate import ClientGate
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.security import Unsendable
 

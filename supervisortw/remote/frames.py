@@ -12,6 +12,14 @@ from collections.abc import Sequence
 from supervisortw.core.limits import LIMITS
 from supervisortw.errors import RemoteError
 
+# What the fields say: the first of a first message, and the first of an answer.
+PEER = b"PEER1"
+PASSWORD = b"SVTW1"
+ADMITTED = b"\x01"
+REFUSED = b"\x00"
+WAIT = b"\x02"  # too many failures from there: a second field has the seconds, in two bytes
+PASSWORD_WANTED = b"\x03"  # the answer to PEER1 of a daemon that wants a password from everybody
+
 _LENGTH = struct.Struct(">H")
 
 

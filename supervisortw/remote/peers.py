@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 OVERFLOW_UID = 65534  # what the kernel shows for a user of another user namespace
@@ -33,6 +34,14 @@ class Peer:
 
     def __str__(self) -> str:
         return f"uid {self.uid} (pid {self.pid})"
+
+
+PeerOf = Callable[[object], Peer | None]
+
+
+def identified(peer: Peer | None) -> Peer | None:
+    """Return ``peer`` if it can be told from others; the overflow uid stands for anybody."""
+    return None if peer is None or peer.uid == OVERFLOW_UID else peer
 
 
 def peer_credentials(transport: object) -> Peer | None:

@@ -8,7 +8,8 @@ from twisted.cred.portal import IRealm, Portal
 from twisted.spread import pb
 from zope.interface import Interface, implementer
 
-from supervisortw.auth import PeerChecker, User
+from supervisortw.auth.peer import PeerChecker
+from supervisortw.auth.users import User
 from supervisortw.interfaces import Control
 from supervisortw.remote.avatar import Asked, ControlAvatar, unheard
 

@@ -12,7 +12,8 @@ from twisted.cred.portal import Portal
 from twisted.internet.protocol import Protocol
 from twisted.spread import pb
 
-from supervisortw.auth import PeerCredentials, at_home
+from supervisortw.auth.peer import PeerCredentials
+from supervisortw.auth.users import at_home
 from supervisortw.interfaces import Clock
 from supervisortw.remote.gate import AdmissionCounter, Logout, ServerGate, ServerGates
 from supervisortw.remote.limited import LimitedBroker

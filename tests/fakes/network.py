@@ -13,8 +13,9 @@ from supervisortw.core.model import UnixAddress
 from supervisortw.daemon.asked import AskedBy
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.interfaces import Control
+from supervisortw.remote.clientgate import ClientGate
 from supervisortw.remote.connection import Session
-from supervisortw.remote.gate import ClientGate, ServerGate
+from supervisortw.remote.gate import ServerGate
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.peers import Peer
 from supervisortw.remote.realm import control_portal

@@ -7,8 +7,8 @@ from twisted.python.failure import Failure
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.errors import Denied, TimedOut, Unreachable
+from supervisortw.remote.clientgate import ClientGate
 from supervisortw.remote.frames import pack
-from supervisortw.remote.gate import ClientGate
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.peers import Peer
 

@@ -9,7 +9,8 @@ from twisted.test import iosim
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.errors import RemoteError
-from supervisortw.remote.gate import AdmissionCounter, ClientGate, ServerGate
+from supervisortw.remote.clientgate import ClientGate
+from supervisortw.remote.gate import AdmissionCounter, ServerGate
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.peers import Peer
 from supervisortw.remote.security import call_verb

@@ -18,8 +18,10 @@ from twisted.internet.task import Clock
 from twisted.spread import pb
 
 from supervisortw import __version__
-from supervisortw.auth import IPeer, PeerChecker, PeerCredentials, User, user_name
+from supervisortw.auth.peer import IPeer, PeerChecker, PeerCredentials
+from supervisortw.auth.users import User, user_name
 from supervisortw.core.limits import LIMITS
+from supervisortw.core.roles import Role
 from supervisortw.core.status import LogPiece
 from supervisortw.errors import BadRequest, Denied, Refused, RemoteError, SupervisorError
 from supervisortw.remote import avatar as avatars
@@ -30,7 +32,7 @@ from supervisortw.remote.peers import Peer
 from supervisortw.remote.realm import ControlRealm
 from supervisortw.remote.server import peer_pid
 
-ALICE = User(name="alice", via="peer")
+ALICE = User(name="alice", via="peer", role=Role.ADMIN)
 NOTHING: tuple[Any, ...] = ()
 
 
@@ -545,7 +547,7 @@ class TestWhoMayIn:
     @pytest.mark.parametrize("uid", [0, 1000])
     def test_root_and_the_daemons_own_user(self, uid: int) -> None:
         user = answer(PeerChecker(own_uid=1000).requestAvatarId(PeerCredentials(uid=uid)))
-        assert user == User(name=user_name(uid), via="peer")
+        assert user == User(name=user_name(uid), via="peer", role=Role.ADMIN)
 
     @pytest.mark.parametrize("uid", [1, 999, 1001, 65534])
     def test_nobody_else(self, uid: int) -> None:

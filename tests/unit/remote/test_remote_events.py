@@ -19,9 +19,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.spread import pb
 
-from supervisortw.auth import User
+from supervisortw.auth.users import User
 from supervisortw.core.happening import EventsAnswer, Kind
 from supervisortw.core.limits import LIMITS, Limits
+from supervisortw.core.roles import Role
 from supervisortw.errors import RemoteError
 from supervisortw.remote import wire
 from supervisortw.remote.avatar import ControlAvatar
@@ -245,7 +246,7 @@ class Nonsense:
 class TestWhoAskedForWhat:
     def test_is_an_event_before_what_comes_of_it(self) -> None:
         daemon = FakeDaemon(program("web", auto_start=False))
-        root = User(name="root", via="peer")
+        root = User(name="root", via="peer", role=Role.ADMIN)
         avatar = ControlAvatar(daemon.supervisor, root, daemon.history.asked)
         for question in (
             avatar.perspective_start(["web"]),

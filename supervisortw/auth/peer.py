@@ -1,12 +1,7 @@
-"""Who somebody is: the cred side. Credentials, the checkers that believe them, and users.
-
-Knows users and how they prove who they are. Must not know what they then do.
-"""
+"""Users of this machine, whom the kernel vouches for: their credentials, and who believes them."""
 
 from __future__ import annotations
 
-import os
-import pwd
 from dataclasses import dataclass
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -14,6 +9,9 @@ from twisted.cred.credentials import ICredentials
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
+
+from supervisortw.auth.users import User, at_home, user_name
+from supervisortw.core.roles import Role
 
 
 class IPeer(ICredentials):
@@ -26,19 +24,6 @@ class PeerCredentials:
     """The uid of the process at the other end of a UNIX socket, at the time it connected."""
 
     uid: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User:
-    """Somebody who was let in; ``via`` says how they proved who they are."""
-
-    name: str
-    via: str
-
-
-def at_home(own_uid: int | None = None) -> frozenset[int]:
-    """Return who a daemon of ``own_uid``, by default our own, obeys: root and that user."""
-    return frozenset({0, os.geteuid() if own_uid is None else own_uid})
 
 
 @implementer(ICredentialsChecker)
@@ -56,12 +41,4 @@ class PeerChecker:
         """Return the user, or fail with UnauthorizedLogin."""
         if credentials.uid not in self._allowed:
             return fail(UnauthorizedLogin(f"uid {credentials.uid}"))
-        return succeed(User(name=user_name(credentials.uid), via="peer"))
-
-
-def user_name(uid: int) -> str:
-    """Return the login name of ``uid``, or the number as text if it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+        return succeed(User(name=user_name(credentials.uid), via="peer", role=Role.ADMIN))
