@@ -14,14 +14,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from supervisortw import __version__
-from supervisortw.absence import without_tls
+from supervisortw.absence import http_later, without_tls
 from supervisortw.config.places import SOCKET_NAME, find, runtime_directory
 from supervisortw.config.typed import parse_address
 from supervisortw.core.model import Address, ClientSettings, UnixAddress
 from supervisortw.core.text import printable
 from supervisortw.errors import ConfigError, ConfigNotFound
 
-with without_tls():  # a control socket does not speak it
+with without_tls(), http_later():  # a control socket does not speak either
     from twisted.internet.defer import Deferred
 
     from supervisortw.client.command import Leave

@@ -14,6 +14,7 @@ LAUNCH = Path(supervisortw.__file__).with_name("launch.py")
 
 ABSENCE = """
     from contextlib import nullcontext as without_tls
+    http_later = without_tls
     """
 
 TAP = """
