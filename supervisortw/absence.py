@@ -61,3 +61,10 @@ def http_later() -> Iterator[None]:
         for name, stand_in in stand_ins.items():
             if sys.modules.get(name) is stand_in:
                 del sys.modules[name]
+
+
+@contextmanager
+def lean() -> Iterator[None]:
+    """Let what is imported while this lasts bring neither TLS nor HTTP along."""
+    with without_tls(), http_later():
+        yield
