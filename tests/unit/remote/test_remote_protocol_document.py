@@ -9,7 +9,8 @@ from twisted.spread import banana, pb
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.remote import wire
-from supervisortw.remote.gate import AdmissionCounter, ServerGate
+from supervisortw.remote.admission import AdmissionCounter
+from supervisortw.remote.gate import ServerGate
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.peers import Peer
 
