@@ -49,6 +49,10 @@ LAYERS = {
         *("auth", "core", "interfaces", "errors", VERSION),
         others=(*TWISTED_LOOP, "twisted.spread", "twisted.cred", "twisted.python.failure"),
     ),
+    "passwords": layer(
+        *("config", "core", "daemon", "errors"),
+        others=("twisted.internet", "twisted.logger", "twisted.python.filepath"),
+    ),
     # The daemon's own code decides what happens; only the clock and the processes are others.
     "simulation": layer(
         *("daemon", "core", "interfaces", "errors"),
