@@ -57,7 +57,7 @@ class PasswdFile:
     """The file at the absolute ``path``. All of its methods block for a moment.
 
     It has to belong to root or to us, and a new one becomes ours. If we are root and ``owner`` is given,
-    the file is that user's (whom a daemon runs as), in a directory of root's all the same. With
+    the file is that user's (whom a daemon runs as), in a directory of root's and no /tmp. With
     ``lenient``, a file that others can read is taken, which a daemon refuses; `write` closes it.
     """
 
@@ -121,7 +121,7 @@ class PasswdFile:
         except LocalError as error:
             raise self._explained(error) from error
         with directory:
-            if self._owner is not None:
+            if self._owner is not None and not directory.sticky:
                 directory.owners |= {self._owner}  # of the files; the way to them is root's
             yield directory
 

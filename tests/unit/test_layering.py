@@ -60,6 +60,7 @@ LAYERS = {
     ),
     "client": layer(
         *("absence", "remote", "config", "core", "interfaces", "errors", VERSION, "simulation"),
+        "passwords",
         others=("twisted.internet", "prompt_toolkit"),
     ),
     "tools": layer("config", "core", "errors", VERSION),

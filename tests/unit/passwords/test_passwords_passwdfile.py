@@ -241,7 +241,6 @@ class TestWriting:
 
     def test_it_has_a_bound(self, path: Path) -> None:
         wordy = [record(f"user{number}", comment="€" * 200) for number in range(900)]
-        large = EMPTY
         large = Passwd(
             secret=EMPTY.secret, realm=EMPTY.realm, records={each.user: each for each in wordy}
         )
