@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from fakes.stranger import STRANGER
+from fakes.terminal import Terminal
 from passwords_given import EMPTY, ONE, TWO, put, record
 
 from supervisortw.client import main as client
@@ -347,6 +348,12 @@ class TestThroughTheClient:
     ) -> None:
         assert self.run(monkeypatch, "passwd", "-g", "FILE", "--help", "-c", "x") == 42
         assert edited == [["-g", "FILE", "--help", "-c", "x"]]
+
+    def test_it_is_no_command_of_the_prompt(self) -> None:
+        terminal = Terminal()
+        assert terminal.run("passwd list") == USAGE
+        assert "in a shell on the daemon's machine" in terminal.desk.complaints()[0]
+        assert terminal.run("help passwd") == WELL
 
     def test_no_daemon_is_steered(
         self,
