@@ -16,13 +16,16 @@ NAME = "passwd"
 
 
 async def _passwd(desk: Desk, words: Sequence[str]) -> ExitCode:
-    raise UsageError("passwords are changed outside of this prompt, on the daemon's machine")
+    raise UsageError(
+        "passwords are not changed from here: leave, and say 'supervisorctl passwd' in a shell on the "
+        "daemon's machine"
+    )
 
 
 COMMANDS = (
     Command(
         name=NAME,
-        arguments="[OPTION ...] [FILE] [add|passwd|role|del|disable|enable|list|realm|check ...]",
+        arguments="[OPTION ...] [FILE] [COMMAND ...]",
         summary="edit the users and passwords of supervisord, on its machine",
         details=(
             "Called as 'supervisorctl passwd', it edits the password file FILE, by default the one that "

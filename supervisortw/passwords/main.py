@@ -24,7 +24,7 @@ from supervisortw.errors import ConfigNotFound, LocalError, SupervisorError
 from supervisortw.passwords.asking import Ask, Piped, Typed, UsageError
 from supervisortw.passwords.editor import COMMANDS, Editor, Options, Parser, help_lines
 from supervisortw.passwords.passwdfile import NoPasswdFile, PasswdFile
-from supervisortw.passwords.prompt import run_prompt
+from supervisortw.passwords.prompt import at_terminal, run_prompt
 
 PROMPT_ONLY = ("save", "quit", "quit!")
 WELL, NOT_WELL, USAGE, INTERRUPTED = 0, 1, 2, 5  # as all commands of supervisorctl end
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         given = Given()
         words = _parser().parse_intermixed_args(arguments, given).words
-        return _run(given, words)
+        return _flushed(_run(given, words))
     except UsageError as error:
         _complain(str(error))
         return USAGE
@@ -56,9 +56,16 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _complain("interrupted; nothing was saved")
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except OSError as error:  # a password that was made here may have been lost
+        _complain(f"cannot write what there is to say: {error.strerror}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOT_WELL
+
+
+def _flushed(code: int) -> int:
+    """Return ``code`` once all is written. Raises OSError."""
+    print(end="", flush=True)
+    return code
 
 
 def _run(given: Given, words: list[str]) -> int:
@@ -66,6 +73,8 @@ def _run(given: Given, words: list[str]) -> int:
     file = _file(path, given.daemon_config)
     ask = _ask(given, words)
     if not words and given.realm_from is None:
+        if sys.stdin is None:
+            raise UsageError("a prompt needs a standard input")
         editor = Editor(file, ask, print, _show)
         return WELL if run_prompt(editor, file.path, print, _complain) else NOT_WELL
     return _at_once(file, ask, given, words)
@@ -120,7 +129,7 @@ def _ask(given: Given, words: Sequence[str]) -> Ask:
         return Piped(0)
     if given.password_fd is not None:
         return Piped(given.password_fd)
-    return Typed(can_choose=not words)
+    return Typed(can_choose=not words and at_terminal())
 
 
 def _file(path: str | None, daemon_config: str | None) -> PasswdFile:

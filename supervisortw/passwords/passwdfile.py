@@ -109,7 +109,8 @@ class PasswdFile:
         with self._opened() as directory, in_words("write", self.path), self._locked(directory):
             if self._now(directory) != self._known:
                 raise ChangedMeanwhile(
-                    f"somebody else has changed {self.path} meanwhile; nothing was saved"
+                    f"somebody else has changed {self.path} meanwhile: nothing was saved; leave, "
+                    "and do it again"
                 )
             self._replace(directory, data)
         self._known, self.mode = _digest(data), 0o600

@@ -22,30 +22,30 @@ Say = Callable[[str], None]
 
 def run_prompt(editor: Editor, path: str, say: Say, complain: Say) -> bool:
     """Take commands until somebody leaves; return whether all went well, if nobody saw how it went."""
-    at_terminal = _at_terminal()
-    if at_terminal:
+    typed = at_terminal()
+    if typed:
         users = len(editor.passwd.records)
         state = "is a new file" if editor.is_new else f"has {users} user{'s' * (users != 1)}"
         say(f"{path} {state}; 'help' shows the commands")
     well = True
     while True:
         try:
-            words = shlex.split(input(PROMPT if at_terminal else ""))
+            words = shlex.split(input(PROMPT if typed else ""))
             if words in (["quit"], ["quit!"]):
                 if editor.unsaved and words == ["quit"]:
                     raise UsageError(UNSAVED)
-                return well or at_terminal
+                return well or typed
             well = _carry_out(editor, words, path, say) and well
         except EOFError:
-            if at_terminal:
+            if typed:
                 say("")
             if not editor.unsaved:
-                return well or at_terminal
+                return well or typed
             complain(UNSAVED)
-            if not _at_terminal():  # nobody is there to say anything else
+            if not at_terminal():  # nobody is there to say anything else
                 return False
         except KeyboardInterrupt:
-            if not at_terminal:
+            if not typed:
                 raise
             say("")
         except UnicodeDecodeError:
@@ -70,8 +70,10 @@ def _carry_out(editor: Editor, words: list[str], path: str, say: Say) -> bool:
     return editor.run(plain, options) if plain else True
 
 
-def _at_terminal() -> bool:
+def at_terminal() -> bool:
     """Tell whether somebody types; a terminal that was closed is none any more."""
+    if sys.stdin is None:
+        return False
     try:
         return os.isatty(sys.stdin.fileno())
     except (OSError, ValueError):

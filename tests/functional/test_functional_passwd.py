@@ -133,6 +133,32 @@ def test_without_a_terminal_nobody_waits_for_a_password(daemon: Daemon) -> None:
     assert not path.exists()
 
 
+@pytest.mark.needs_linux
+@pytest.mark.parametrize(
+    ("streams", "words", "code", "told"),
+    [
+        (">/dev/full", "add eve --role admin -g", 1, "No space left on device"),
+        (">/dev/full", "list", 1, "No space left on device"),
+        ("<&-", "", 2, "a prompt needs a standard input"),
+        ("<&-", "add eve --role admin", 2, "--password-stdin"),
+        ("<&-", "add eve --role admin --password-stdin", 2, "cannot read the password"),
+        (">&-", "list", 0, ""),
+    ],
+)
+def test_streams_that_are_not_there(
+    daemon: Daemon, streams: str, words: str, code: int, told: str
+) -> None:
+    path = daemon.place / "passwd"
+    path.write_text(written(Passwd(secret=bytes(32), realm=bytes(16))), encoding="utf-8")
+    path.chmod(0o600)
+    command = ["setsid", "-w", "sh", "-c", f'exec "$@" {streams}', "sh"]
+    done = daemon.run([*command, installed("supervisorctl"), "passwd", str(path), *words.split()])
+    assert done.returncode == code, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
 def test_whenever_it_is_killed_the_file_is_whole(daemon: Daemon) -> None:
     path = daemon.place / "passwd"
     bob = Record(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from fakes.stranger import STRANGER
+from fakes.terminal import Terminal
 from passwords_given import EMPTY, ONE, TWO, put, record
 
 from supervisortw.client import main as client
@@ -266,6 +267,12 @@ class TestPrompt:
         assert "No closing quotation" in err
         assert shell.passwd == ONE
 
+    def test_the_next_line_is_not_taken_for_a_role(self, shell: Shell) -> None:
+        code, _, err = shell.run("./passwd", input=b"add eve -g\nadmin\n")
+        assert code == NOT_WELL
+        assert err.splitlines()[0].startswith("which role? Add --role ROLE")
+        assert shell.passwd == TWO
+
     def test_bytes_that_are_no_text(self, shell: Shell) -> None:
         code, _, err = shell.run("./passwd", input=b"\xff\n")
         assert (code, err) == (NOT_WELL, "this is not UTF-8 text\n")
@@ -290,7 +297,7 @@ class TestAtATerminal:
             return line
 
         shell.patch.setattr("builtins.input", next_line)
-        shell.patch.setattr(prompt, "_at_terminal", lambda: bool(lines))
+        shell.patch.setattr(prompt, "at_terminal", lambda: bool(lines))
         yield lines
         assert lines == []
 
@@ -327,7 +334,7 @@ class TestAtATerminal:
 
     def test_where_there_is_no_standard_input(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sys.stdin", io.StringIO())
-        assert not prompt._at_terminal()
+        assert not prompt.at_terminal()
 
 
 class TestThroughTheClient:
@@ -347,6 +354,12 @@ class TestThroughTheClient:
     ) -> None:
         assert self.run(monkeypatch, "passwd", "-g", "FILE", "--help", "-c", "x") == 42
         assert edited == [["-g", "FILE", "--help", "-c", "x"]]
+
+    def test_it_is_no_command_of_the_prompt(self) -> None:
+        terminal = Terminal()
+        assert terminal.run("passwd list") == USAGE
+        assert "in a shell on the daemon's machine" in terminal.desk.complaints()[0]
+        assert terminal.run("help passwd") == WELL
 
     def test_no_daemon_is_steered(
         self,

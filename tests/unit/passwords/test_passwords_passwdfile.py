@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import stat
 import threading
 from collections.abc import Callable
@@ -32,6 +33,34 @@ def path(tmp_path: Path) -> Path:
 
 def names(path: Path) -> list[str]:
     return sorted(each.name for each in path.parent.iterdir())
+
+
+def _killed_at_call(number: int, work: Callable[[], None]) -> bool:
+    """Do ``work`` in a process that kills itself instead of this call of os; tell whether it ended."""
+    pid = os.fork()
+    if pid == 0:
+        left = [number]
+
+        def counted(call: Callable[..., object]) -> Callable[..., object]:
+            def counting(*given: object, **keys: object) -> object:
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left[0] -= 1
+                return call(*given, **keys)
+
+            return counting
+
+        code = 1
+        try:
+            for name in ("open", "fchmod", "fsync", "rename", "unlink", "close", "fstat"):
+                setattr(os, name, counted(getattr(os, name)))
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    status = os.waitpid(pid, 0)[1]
+    assert status in (0, signal.SIGKILL), "the work has failed"
+    return status == 0
 
 
 class TestReading:
@@ -225,6 +254,23 @@ class TestWriting:
             monkeypatch.setattr(passwdfile.os, name, noted(name, getattr(os, name)))
         PasswdFile(str(path)).write(ONE)
         assert done == ["fsync", "rename", "fsync"]
+
+    def test_whenever_it_is_killed_the_file_is_the_old_or_the_new_one(self, path: Path) -> None:
+        PasswdFile(str(path)).write(ONE)
+        seen = []
+        while True:
+            file = PasswdFile(str(path))
+            file.read()
+            ended = _killed_at_call(len(seen), lambda file=file: file.write(TWO))
+            seen.append(PasswdFile(str(path)).read())
+            assert names(path)[:2] == ["passwd", "passwd.lock"]
+            if ended:
+                break
+            put(path, ONE)
+        replaced = seen.index(TWO)
+        assert replaced > 5
+        assert seen == [ONE] * replaced + [TWO] * (len(seen) - replaced)
+        assert names(path) == ["passwd", "passwd.lock"]
 
     def test_writers_wait_for_each_other(self, path: Path) -> None:
         file = PasswdFile(str(path))
