@@ -34,6 +34,7 @@ from supervisortw.remote.lifetime import Lifetime
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.passwords import PasswordLogins
 from supervisortw.remote.peers import peer_credentials
+from supervisortw.remote.refusals import RefusalsTold
 
 log = Logger(namespace="supervisor")
 
@@ -61,6 +62,9 @@ class ControlFactory:
         self._limits = limits
         self._admission = AdmissionCounter(at_home(), limits)
         self._passwords = PasswordLogins(Challenges(self._accounts), clock, limits)
+        self._refusals = RefusalsTold(
+            clock, limits
+        )  # apart from failures, which they must not hide
         self._sessions: dict[LimitedBroker, User] = {}
 
     # What listeners are given.
@@ -91,6 +95,7 @@ class ControlFactory:
                 passwords=self._passwords,
                 wants_password=self._wants_password,
                 channel=channel,
+                refusals=self._refusals,
                 limits=self._limits,
             )
 
@@ -112,7 +117,8 @@ class ControlFactory:
             return
         for broker, user in list(self._sessions.items()):
             if user.via == "srp" and not is_current(user, passwd.records.get(user.name)):
-                log.warn("a session of {user} is closed: no such user any more", user=user.name)
+                why = "the user is gone, locked or changed"
+                log.warn("a session of {user} is closed: {why}", user=user.name, why=why)
                 broker.close()
 
     def close_sessions(self) -> None:

@@ -555,10 +555,25 @@ class TestLimits:
         connection = daemon.tcp()
         gate = daemon.factory.plain().buildProtocol(None)
         gate._has_room = lambda transport: False
-        refused = Connection(gate, IPv4Address("TCP", HERE, 1))
+        with log_lines() as lines:
+            refused = Connection(gate, IPv4Address("TCP", HERE, 1))
         assert refused.is_silent
+        assert lines == ["192.0.2.1:1 refused: the last descriptors are kept for programs"]
         assert not connection.closed
         refused.lose()
+
+    def test_a_flood_hides_no_guesses_in_the_log(self, daemon) -> None:
+        with log_lines() as lines:
+            for _ in range(1000):
+                daemon.tcp(THERE)
+            assert len(lines) == LIMITS.refusals_told_at_once
+            assert set(lines) == {
+                "192.0.2.2:5000 refused: too many connections wait for their login"
+            }
+            daemon.guess()
+            assert len(lines) == LIMITS.refusals_told_at_once + 1
+            daemon.clock.advance(LIMITS.refusals_told_seconds)
+        assert lines[-1] == "986 more were refused in the last minute"
 
     def test_many_failures_are_counted_in_the_log(self) -> None:
         daemon = Daemon(limits=replace(LIMITS, login_starts_at_once=1000, failures_per_user=10**6))
@@ -571,13 +586,13 @@ class TestLimits:
         with log_lines() as lines:
             for number in range(50):
                 guess(number)
-            assert len(lines) == LIMITS.failures_told
-            daemon.clock.advance(LIMITS.failures_told_seconds)
-            assert lines.pop() == "40 more logins refused in the last minute"
-            daemon.clock.advance(10 * LIMITS.failures_told_seconds)
-            assert len(lines) == LIMITS.failures_told
+            assert len(lines) == LIMITS.refusals_told_at_once
+            daemon.clock.advance(LIMITS.refusals_told_seconds)
+            assert lines.pop() == "40 more were refused in the last minute"
+            daemon.clock.advance(10 * LIMITS.refusals_told_seconds)
+            assert len(lines) == LIMITS.refusals_told_at_once
             guess(60)
-            assert len(lines) == LIMITS.failures_told + 1
+            assert len(lines) == LIMITS.refusals_told_at_once + 1
         assert daemon.idle
 
     def test_a_user_has_so_many_sessions(self) -> None:
