@@ -17,11 +17,13 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
+from supervisortw.auth.password import Challenge, SrpProof
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.srp import GROUP, UNBOUND, UNIX, Binding
+from supervisortw.core.srp import GROUP, UNBOUND, UNIX, Binding, Proofs
 from supervisortw.remote.channel import Channel
 from supervisortw.remote.frames import FrameReader, fields, pack
 from supervisortw.remote.gate import ServerGate
+from supervisortw.remote.passwords import PasswordLogin
 from supervisortw.remote.peers import Peer
 from supervisortw.remote.realm import control_portal
 from supervisortw.remote.server import ControlFactory
@@ -389,6 +391,28 @@ class TestHostile:
         changed = bytes(second[:at] + bytes([second[at] ^ 1]) + second[at + 1 :])
         assert connection.send(client.proof(changed)) == NO
 
+    @pytest.mark.parametrize("at", [0, 15, 31])
+    def test_a_proof_is_right_in_every_byte(self, daemon, at) -> None:
+        client = PasswordClient(binding=EXPORTED)
+        connection = daemon.tcp()
+        proof = bytearray(client.proof(connection.send(client.hello())))
+        proof[4 + at] ^= 0x80
+        assert connection.send(bytes(proof)) == NO
+
+    @pytest.mark.parametrize("password", [PASSWORD, "wrong"])
+    def test_what_was_secret_is_gone_with_the_login(self, daemon, password) -> None:
+        def held() -> int:
+            gc.collect()
+            secret = (Challenge, PasswordLogin, SrpProof, Proofs)
+            return sum(isinstance(each, secret) for each in gc.get_objects())
+
+        client = PasswordClient(password=password, binding=EXPORTED)
+        before = held()
+        connection = daemon.tcp()
+        connection.log_in(client)
+        assert held() == before + (1 if gc.is_tracked(client.proofs) else 0)  # the client's
+        connection.lose()
+
     def test_glued_calls_are_not_made_if_the_proof_is_wrong(self, daemon) -> None:
         connection = daemon.tcp()
         connection.send(PasswordClient().hello())
@@ -589,10 +613,11 @@ class TestLimits:
             assert len(lines) == LIMITS.refusals_told_at_once
             daemon.clock.advance(LIMITS.refusals_told_seconds)
             assert lines.pop() == "40 more were refused in the last minute"
-            daemon.clock.advance(10 * LIMITS.refusals_told_seconds)
-            assert len(lines) == LIMITS.refusals_told_at_once
             guess(60)
             assert len(lines) == LIMITS.refusals_told_at_once + 1
+            daemon.clock.advance(10 * LIMITS.refusals_told_seconds)
+            guess(61)
+            assert len(lines) == LIMITS.refusals_told_at_once + 2
         assert daemon.idle
 
     def test_a_user_has_so_many_sessions(self) -> None:
