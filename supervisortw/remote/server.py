@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.cred.portal import Portal
@@ -44,6 +45,7 @@ class ControlFactory:
 
     Each kind of listener is given a factory of its own. With ``peer_login`` false the kernel's word is
     not enough on UNIX sockets, as long as anybody in ``accounts`` can log in by password.
+    ``sessions_open`` hears whether there are sessions that `revise` could close.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class ControlFactory:
         accounts: Accounts | None = None,
         *,
         peer_login: bool = True,
+        sessions_open: Callable[[bool], object] = lambda are_open: None,
         limits: Limits = LIMITS,
     ) -> None:
         self.peer_login = peer_login
+        self._sessions_open = sessions_open
         self._portal = portal
         self._clock = clock
         self._accounts = accounts or NoAccounts()
@@ -103,11 +107,6 @@ class ControlFactory:
 
     # Sessions.
 
-    @property
-    def password_sessions(self) -> int:
-        """How many are open that `revise` could close."""
-        return sum(user.via == "srp" for user in self._sessions.values())
-
     def revise(self, passwd: Passwd | None) -> None:
         """Close the sessions of users who are gone, locked, or have another password or role now.
 
@@ -140,11 +139,19 @@ class ControlFactory:
     def _broker(self, avatar: ControlAvatar, who: str) -> Protocol:
         broker = LimitedBroker(0, clock=self._clock, root=avatar, who=who, limits=self._limits)
         self._sessions[broker] = avatar.user
-        broker.notifyOnDisconnect(lambda: self._sessions.pop(broker, None))
+        self._count()
+        broker.notifyOnDisconnect(lambda: self._ended(broker))
         if avatar.user.via != "peer":  # nobody needs to have forgotten a terminal of their own
             log.info("{who} logged in", who=who)
             self._limit(avatar, broker, who)
         return broker
+
+    def _ended(self, broker: LimitedBroker) -> None:
+        del self._sessions[broker]
+        self._count()
+
+    def _count(self) -> None:
+        self._sessions_open(any(user.via == "srp" for user in self._sessions.values()))
 
     def _limit(self, avatar: ControlAvatar, broker: LimitedBroker, who: str) -> None:
         def end(reason: str) -> None:

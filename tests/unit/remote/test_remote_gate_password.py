@@ -78,7 +78,13 @@ class Daemon:
         self.control = FakeControl(self.clock)
         self.names: list[str] = []
         portal = control_portal(self.control_of, accounts=self.accounts)
-        self.factory = ControlFactory(portal, self.clock, self.accounts, limits=limits)
+        self.are_open: bool | None = None
+        self.factory = ControlFactory(
+            portal, self.clock, self.accounts, limits=limits, sessions_open=self.sessions_open
+        )
+
+    def sessions_open(self, are_open: bool) -> None:
+        self.are_open = are_open
 
     def control_of(self, name: str) -> FakeControl:
         self.names.append(name)
@@ -135,10 +141,10 @@ class TestIn:
         assert lines == ["alice from 192.0.2.1:5000 logged in"]
         assert daemon.names == ["alice"]
         assert connection.transport.producerState == "producing"
-        assert daemon.factory.password_sessions == 1
+        assert daemon.are_open
         connection.lose()
         assert daemon.idle
-        assert daemon.factory.password_sessions == 0
+        assert not daemon.are_open
 
     @pytest.mark.parametrize("peer", [SOMEBODY, None, Peer(pid=1, uid=65534, gid=0)])
     def test_over_a_unix_socket_whoever_the_peer_is(self, daemon, peer) -> None:
