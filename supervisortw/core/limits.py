@@ -35,9 +35,9 @@ class Limits:
     failures_per_user_seconds: float = 600.0
     login_delay_seconds: float = 1.0  # then twice as long each time
     login_delay_seconds_most: float = 8.0  # well below gate_seconds
-    failing_remembered: int = 4096  # sources, and users: 4 MiB at worst
-    failures_told: int = 10  # one by one, in so many seconds; then they are counted
-    failures_told_seconds: float = 60.0
+    failing_remembered: int = 4096  # sources, and users: 5 MiB at worst
+    refusals_told_at_once: int = 10  # one by one, in so many seconds; then they are counted
+    refusals_told_seconds: float = 60.0
 
     # One message of Perspective Broker, once logged in.
     broker_expression_bytes: int = 256 * 1024
