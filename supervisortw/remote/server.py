@@ -30,6 +30,22 @@ class ControlFactory(ServerGates):
         self._admission = AdmissionCounter(at_home())
         self._brokers: set[LimitedBroker] = set()
 
+    def unix(self) -> ControlFactory:
+        """Return the factory for a UNIX socket."""
+        return self
+
+    def tls(self, certificate_sha256: bytes) -> ControlFactory:
+        """Return the factory for what comes out of TLS."""
+        return self
+
+    def plain(self) -> ControlFactory:
+        """Return the factory for TCP without TLS."""
+        return self
+
+    def anonymous(self) -> ControlFactory:
+        """Return the factory that lets everybody in."""
+        return self
+
     def close_sessions(self) -> None:
         """End every session, once what was answered is on its way."""
         for broker in list(self._brokers):
