@@ -89,7 +89,10 @@ class GivenUnixSocket:
         """Listen. Raises LocalError where somebody else could put a socket of theirs in its place."""
         with trusted_place(self.path) as warnings:
             self.warnings = warnings
-            mode = stat.S_IMODE(os.lstat(self.path).st_mode)
+            try:
+                mode = stat.S_IMODE(os.lstat(self.path).st_mode)
+            except OSError as error:
+                raise LocalError(f"nobody can reach it by {self.path}: {error.strerror}") from None
         if mode & 0o002:
             text = (
                 f"{self.path}: everybody can connect; SocketMode=0600 in its unit is meant for this"
@@ -125,13 +128,11 @@ class _GivenPort(unix.Port):
         listening.setblocking(False)
         self._given = listening
 
-    def fileno(self) -> int:
-        return self._given.fileno()
-
     def startListening(self) -> None:
         factory: Any = self.factory
         factory.doStart()
         self.socket = self._given
+        self.fileno = self.socket.fileno  # type: ignore[method-assign]  # as Twisted's ports do
         self.connected = True
         self.numberAccepts = 100
         self.startReading()
