@@ -62,6 +62,7 @@ class Listeners:
         self._open: dict[str, Listener] = {}
         self._notes: dict[str, str] = {}
         self._basis: object = None
+        self._made_as: object = None
         self._changing = DeferredLock()
         self._unwatch: Callable[[], None] = lambda: None
         self._reminder: IDelayedCall | None = None
@@ -107,25 +108,34 @@ class Listeners:
 
     def differ(self, settings: Settings) -> bool:
         """True if `change` would do something: other settings, users or certificates, or a new try."""
-        return self.refused or self._basis_of(settings) != self._basis
+        is_same = self._is_made_as(settings) and self._basis_of(settings) == self._basis
+        return self.refused or not is_same
 
     def _basis_of(self, settings: Settings) -> object:
-        keys = (settings.sockets, settings.socket_mode, settings.socket_chown)
-        return keys, self._tcp.basis(self._wanted(settings), settings)
+        return settings.sockets, self._tcp.basis(self._wanted(settings), settings)
+
+    def _is_made_as(self, settings: Settings) -> bool:
+        """True if the sockets in the file system have been made as ``settings`` want them."""
+        return self._made_as == (settings.socket_mode, settings.socket_chown)
 
     def change(self, settings: Settings) -> Deferred[None]:
-        """Close every socket, then open those that are wanted now; open sessions stay."""
+        """Close what is not wanted any more or not so, then open what is missing; open sessions stay."""
         return self._changing.run(lambda: ensureDeferred(self._change(settings)))
 
     async def _change(self, settings: Settings) -> None:
-        await self._tcp.prepare(self._wanted(settings), settings)
+        wanted = self._wanted(settings)
+        await self._tcp.prepare(wanted, settings)
+        self._stop_watching()  # what we remove ourselves is no news
         self._notes.clear()
-        for socket in self._open.values():
-            await socket.stop()
-        self._open.clear()
-        for address in self._wanted(settings):
-            with contextlib.suppress(AlreadyRunning):
-                self._open_one(address, settings)
+        staying = {str(address) for address in wanted} if self._is_made_as(settings) else set()
+        for name, socket in list(self._open.items()):
+            if not (name in staying and isinstance(socket, ControlSocket) and socket.is_there()):
+                await socket.stop()
+                del self._open[name]
+        for address in wanted:
+            if str(address) not in self._open:
+                with contextlib.suppress(AlreadyRunning):
+                    self._open_one(address, settings)
         self._opened(settings)
         self.watch(settings)
 
@@ -170,6 +180,7 @@ class Listeners:
     # What is insecure is told again and again.
 
     def _opened(self, settings: Settings) -> None:
+        self._made_as = settings.socket_mode, settings.socket_chown
         self._basis = self._basis_of(settings)
         self._stop_reminder()
         self._remind()
@@ -201,7 +212,7 @@ class Listeners:
             from twisted.internet import inotify  # noqa: PLC0415  # cannot be imported everywhere
         except ImportError:
             return
-        self._unwatch()
+        self._stop_watching()
         notifier = inotify.INotify(self._reactor)
         notifier.startReading()
         self._unwatch = notifier.loseConnection
@@ -214,6 +225,10 @@ class Listeners:
                 mask=gone,
                 callbacks=[lambda *_: self._look(settings)],
             )
+
+    def _stop_watching(self) -> None:
+        unwatch, self._unwatch = self._unwatch, lambda: None
+        unwatch()
 
     def _look(self, settings: Settings) -> None:
         gone = [name for name, socket in self._open.items() if not socket.is_there()]
@@ -235,7 +250,7 @@ class Listeners:
         return self._changing.run(lambda: ensureDeferred(self._close()))
 
     async def _close(self) -> None:
-        self._unwatch()
+        self._stop_watching()
         self._stop_reminder()
         for socket in self._open.values():
             await socket.stop()

@@ -444,6 +444,20 @@ class TestListeners:
         assert open_.a.is_socket(), "the second time as well"
 
     @pytest.mark.needs_linux
+    def test_what_a_change_removes_was_not_deleted(self, open_: Open) -> None:
+        wanted = settings(open_.a)
+        open_.listeners.open(wanted)
+        open_.listeners.watch(wanted)
+        with log_lines(LogLevel.warn) as lines:
+            changed = open_.listeners.change(settings(open_.b))
+            for _ in range(3):
+                open_.look()
+        assert changed.called
+        assert lines == []
+        assert open_.b.is_socket()
+        assert not open_.a.exists()
+
+    @pytest.mark.needs_linux
     def test_its_directory_is_made_again_too(
         self, open_: Open, place: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -18,7 +18,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel
 
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import Settings, TcpAddress
+from supervisortw.core.model import Settings, TcpAddress, UnixAddress
 from supervisortw.daemon.activation import Activated, GivenSocket
 from supervisortw.errors import LocalError
 
@@ -67,7 +67,10 @@ class Bench:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(Path(os.path.realpath(tmp_path)))
     yield bench
-    assert Asked(bench.listeners.close()).answer is None
+    closed = Asked(bench.listeners.close())
+    for _ in range(3):
+        bench.reactor.advance(0)
+    assert closed.answer is None
     assert bench.reactor.getDelayedCalls() == []
 
 
@@ -281,3 +284,15 @@ class TestActivated:
         bench.open(sockets=())
         assert "no user can log in" in bench.listeners.notes()[0]
         bench.listeners.close()
+
+
+def test_a_socket_in_the_file_system_is_not_closed_for_a_port(bench: Bench) -> None:
+    path = UnixAddress(path=f"{bench.place}/s")
+    port = TcpAddress(host=HERE, port=bench.port)
+    bench.open(sockets=(path, port))
+    inode = os.stat(path.path).st_ino
+    bench.tcp.users = False
+    bench.change(sockets=(path, port))
+    assert bench.listeners.refused
+    assert os.stat(path.path).st_ino == inode
+    assert bench.listeners.names == [path.path]
