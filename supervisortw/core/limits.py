@@ -174,6 +174,11 @@ class Limits:
     passwd_bytes: int = 1024 * 1024  # 1,000 users of 1 KiB
     passwd_look_seconds: float = 30.0  # where the kernel does not tell that the file has changed
 
+    # TCP.
+    pem_bytes: int = 256 * 1024  # of a certificate and those above it, or of a key
+    insecure_told_seconds: float = 86_400.0  # until the log tells again of an insecure port
+    activated_sockets: int = 64  # that systemd, or the like, has opened for us
+
     # Configuration files.
     file_bytes: int = 1024 * 1024
     files: int = 4096
