@@ -18,6 +18,7 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import (
     DAEMON_STREAMS,
     DISCARD,
+    INSECURE_REMOTE,
     SYSLOG,
     Address,
     AutoRestart,
@@ -213,6 +214,13 @@ def assignment(text: str) -> tuple[str, str]:
 def optional_path(text: str) -> tuple[bool, str]:
     """Return whether a file may be missing (a minus stands before it), and its path."""
     return text.startswith("-"), path(text.removeprefix("-"))
+
+
+def insecure_remote(text: str) -> str:
+    """Return ``text`` if it is the one phrase that nobody writes by mistake."""
+    if text != INSECURE_REMOTE:
+        raise ValueError(f"if it has to be, write {INSECURE_REMOTE}")
+    return text
 
 
 def exit_codes(text: str) -> frozenset[int]:

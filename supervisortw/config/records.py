@@ -20,10 +20,8 @@ from supervisortw.core.model import (
 )
 from supervisortw.errors import ConfigError
 
-NO_PASSWORDS = (
-    "this version has no login by password: 'passwdfile' is not read yet, and only root and the"
-    " daemon's own user get in, through the UNIX socket"
-)
+NOBODY_GETS_IN = "'peer-login no' asks everybody for a password, so it needs 'passwdfile'"
+ONE_OF_TWO = "'tls-certificate' and 'tls-key' belong together; give both, or neither"
 NO_PROMPT = "'prompt' has no effect here; it belongs in supervisorctl.conf"
 
 
@@ -50,6 +48,13 @@ def settings(
         socket_mode=values.get(mode),
         socket_chown=values.get("socket_chown"),
         passwdfile=path("passwdfile"),
+        peer_login=values.get("peer_login"),
+        tls=values.get("tls"),
+        tls_certificate=path("tls_certificate"),
+        tls_key=path("tls_key"),
+        insecure_plaintext=values.get("insecure_plaintext"),
+        insecure_anonymous=values.get("insecure_anonymous"),
+        insecure_remote=values.get("insecure_remote") is not None,
         loglevel=values.get("loglevel"),
         nodaemon=values.get("nodaemon"),
         directory=path("directory"),
@@ -58,8 +63,11 @@ def settings(
         max_starting=values.get("max_starting"),
         start_delay=values.get("start_delay"),
     )
-    if own.passwdfile is not None:
-        problems.warn(values.place("passwdfile"), NO_PASSWORDS)
+    if own.passwdfile is None and not own.peer_login:
+        problems.add(values.place("peer_login"), NOBODY_GETS_IN)
+    if (own.tls_certificate is None) != (own.tls_key is None):
+        given = "tls_key" if own.tls_certificate is None else "tls_certificate"
+        problems.add(values.place(given), ONE_OF_TWO)
     if values.is_given("prompt"):
         problems.warn(values.place("prompt"), NO_PROMPT)
     return own, _claims(own, sockets, values, problems)
@@ -73,6 +81,10 @@ def _claims(
     claims.claim(own.pidfile, "the pid file", values.place("pidfile"))
     if own.passwdfile is not None:
         claims.claim(own.passwdfile, "the password file", values.place("passwdfile"))
+    if own.tls_certificate is not None and own.tls_key not in (None, own.tls_certificate):
+        claims.claim(own.tls_certificate, "the certificate", values.place("tls_certificate"))
+    if own.tls_key is not None:
+        claims.claim(own.tls_key, "the key of the certificate", values.place("tls_key"))
     for address, place in sockets.items():
         claims.claim(str(address), "a control socket", place)
     return claims

@@ -22,6 +22,7 @@ STDERR = "/stderr"  # behind the name of a process: the name of its second log
 SYSLOG = "syslog"  # where it is sent to a syslog server
 LOGFILE_SIZE = 50 * 1024 * 1024
 LOGFILE_BACKUPS = 10
+INSECURE_REMOTE = "anyone-can-run-commands-as-me"  # what one has to write out
 
 
 class AutoRestart(enum.Enum):
@@ -241,7 +242,9 @@ class Process(Program):
 class Settings:
     """The daemon's own settings. Paths are absolute; ``umask`` and ``socket_mode`` are mode bits.
 
-    ``max_starting`` None means that any number of processes may be starting at once.
+    ``max_starting`` None means that any number of processes may be starting at once. ``tls_certificate``
+    and ``tls_key`` None mean those in the state directory, which are made if they are not there.
+    ``peer_login`` is whether the kernel's word is enough for root and the daemon's user.
     """
 
     sockets: tuple[Address, ...]
@@ -253,6 +256,13 @@ class Settings:
     socket_mode: int = 0o600
     socket_chown: tuple[str, str | None] | None = None
     passwdfile: str | None = None
+    peer_login: bool = True
+    tls: bool = True
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    insecure_plaintext: bool = False
+    insecure_anonymous: bool = False
+    insecure_remote: bool = False
     loglevel: str = "info"
     nodaemon: bool = False
     directory: str | None = None

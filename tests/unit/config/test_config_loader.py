@@ -282,12 +282,56 @@ def test_shared_logs_are_found_beside_other_problems(complain: Complain) -> None
     assert [line for line, _ in found] == [2, 6, 7]
 
 
-def test_password_file_and_prompt_are_warned_about(load: Load) -> None:
-    found = load("<supervisord>\npasswdfile passwd\nprompt x\n</supervisord>\n")
-    assert found.settings.passwdfile == os.path.join(os.path.dirname(found.source), "passwd")
-    passwords, prompt = found.warnings
-    assert "supervisord.conf:2: this version has no login by password" in passwords
-    assert "supervisord.conf:3: 'prompt' has no effect here" in prompt
+def test_a_prompt_is_warned_about(load: Load) -> None:
+    found = load("<supervisord>\nprompt x\n</supervisord>\n")
+    [prompt] = found.warnings
+    assert "supervisord.conf:2: 'prompt' has no effect here" in prompt
+
+
+# Passwords, and listening on TCP.
+
+
+def test_all_about_tcp_can_be_said(load: Load) -> None:
+    lines = [
+        *("passwdfile passwd", "peer-login no", "tls no", "tls-certificate c.pem", "tls-key k.pem"),
+        *("insecure-plaintext yes", "insecure-anonymous yes"),
+        "insecure-remote anyone-can-run-commands-as-me",
+    ]
+    found = load("\n".join(["<supervisord>", *lines, "</supervisord>", ""]))
+    own, here = found.settings, os.path.dirname(found.source)
+    assert own.passwdfile == os.path.join(here, "passwd")
+    assert own.tls_certificate == os.path.join(here, "c.pem")
+    assert own.tls_key == os.path.join(here, "k.pem")
+    assert (own.peer_login, own.tls) == (False, False)
+    assert (own.insecure_plaintext, own.insecure_anonymous, own.insecure_remote) == (True,) * 3
+    assert found.warnings == ()
+
+
+def test_nothing_about_tcp_needs_to_be_said(load: Load) -> None:
+    own = load("<supervisord>\n</supervisord>\n").settings
+    assert (own.peer_login, own.tls) == (True, True)
+    assert (own.insecure_plaintext, own.insecure_anonymous, own.insecure_remote) == (False,) * 3
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("peer-login no", "so it needs 'passwdfile'"),
+        ("tls-key k.pem", "'tls-certificate' and 'tls-key' belong together"),
+        ("tls-certificate c.pem", "'tls-certificate' and 'tls-key' belong together"),
+        ("insecure-remote yes", "if it has to be, write anyone-can-run-commands-as-me"),
+        ("insecure-remote Anyone-can-run-commands-as-me", "if it has to be, write"),
+    ],
+)
+def test_half_a_saying_about_tcp_is_refused(complain: Complain, line: str, reason: str) -> None:
+    [(number, text)] = complain(f"<supervisord>\n{line}\n</supervisord>\n")
+    assert number == 2
+    assert reason in text
+
+
+def test_certificate_and_key_can_be_one_file(load: Load) -> None:
+    found = load("<supervisord>\ntls-key a.pem\ntls-certificate a.pem\n</supervisord>\n")
+    assert found.settings.tls_certificate == found.settings.tls_key
 
 
 # The command line.
