@@ -1,19 +1,22 @@
-"""Leaving out what Twisted imports on the chance that it is needed.
+"""Leaving out what libraries import on the chance that it is needed.
 
 Twisted imports pyOpenSSL together with the reactor, wherever it is installed, and Python's own ssl
 together with asyncio. Both cost a process 14 MiB and a tenth of a second, also one that never speaks
-TLS.
+TLS. For the name of a module that it once had, Twisted imports all of Python's HTTP client, as ZConfig
+does for configurations from the network, which we do not have: that is 3 MiB.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 OPTIONAL = ("OpenSSL", "ssl")
+LATE = ("http.cookiejar", "urllib.request")
 
 
 @contextmanager
@@ -33,3 +36,35 @@ def without_tls() -> Iterator[None]:
     finally:
         for name in left_out:
             del sys.modules[name]
+
+
+class _Later(ModuleType):
+    """Stands for a module that is imported when something of it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # the import system looks at these, and uses nothing
+            raise AttributeError(name)
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@contextmanager
+def http_later() -> Iterator[None]:
+    """Let what is imported while this lasts have Python's HTTP client only once it is used."""
+    stand_ins = {name: _Later(name) for name in LATE if name not in sys.modules}
+    for name, stand_in in stand_ins.items():
+        package, _, module = name.rpartition(".")
+        setattr(importlib.import_module(package), module, stand_in)
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        for name, stand_in in stand_ins.items():
+            if sys.modules.get(name) is stand_in:
+                del sys.modules[name]
+
+
+@contextmanager
+def lean() -> Iterator[None]:
+    """Let what is imported while this lasts bring neither TLS nor HTTP along."""
+    with without_tls(), http_later():
+        yield

@@ -11,9 +11,9 @@ import sys
 if __name__ == "__main__":
     gc.disable()
     sys.path[:] = os.environ.pop("SUPERVISOR_PYTHON_PATH").split(os.pathsep)
-    from supervisortw.absence import without_tls
+    from supervisortw.absence import lean
 
-    with without_tls():
+    with lean():
         from supervisortw.tap import main
 
     # What modules are made of stays: to search it for garbage again and again would take as long as

@@ -20,7 +20,7 @@ from twisted.python import usage
 
 from supervisortw import __version__
 from supervisortw import options as command_line
-from supervisortw.absence import without_tls
+from supervisortw.absence import lean
 from supervisortw.config.places import find
 from supervisortw.core.model import DAEMON_STREAMS, Configuration
 from supervisortw.core.text import printable
@@ -122,7 +122,7 @@ class TwistdService(DaemonService):
 
 def main(arguments: Sequence[str]) -> int:
     """Be the daemon that the holder has started; return the exit code."""
-    with without_tls():  # no listener speaks it yet
+    with lean():  # no listener speaks it yet
         from twisted.internet import reactor  # noqa: PLC0415  # only an entry point names it
 
     link = HolderLink.inherited(os.environ)

@@ -14,14 +14,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from supervisortw import __version__
-from supervisortw.absence import without_tls
+from supervisortw.absence import lean
 from supervisortw.config.places import SOCKET_NAME, find, runtime_directory
 from supervisortw.config.typed import parse_address
 from supervisortw.core.model import Address, ClientSettings, UnixAddress
 from supervisortw.core.text import printable
 from supervisortw.errors import ConfigError, ConfigNotFound
 
-with without_tls():  # a control socket does not speak it
+with lean():  # a control socket does not speak either
     from twisted.internet.defer import Deferred
 
     from supervisortw.client.command import Leave
@@ -47,7 +47,7 @@ def main() -> int:
         return ExitCode.USAGE
     interactive = not options.command and sys.stdin.isatty() and sys.stdout.isatty()
     if interactive and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
-        with without_tls():
+        with lean():
             from twisted.internet import asyncioreactor  # noqa: PLC0415  # see the top
 
         asyncioreactor.install()
@@ -67,7 +67,7 @@ def main() -> int:
             prompt = f"{settings.prompt}> " if interactive else ""
             return await run_lines(desk, reactor, prompt, interrupts)
 
-    with without_tls():
+    with lean():
         from twisted.internet import reactor  # noqa: PLC0415  # only an entry point names it
 
     return _run(reactor, work, settings)
@@ -118,7 +118,8 @@ def _settings(config: str | None, sockets: list[str] | None) -> ClientSettings:
         socket = UnixAddress(path=os.path.join(runtime_directory(), SOCKET_NAME))
         settings = ClientSettings(sockets=(socket,))
     else:
-        from supervisortw.config.loader import load_client  # noqa: PLC0415  # brings ZConfig
+        with lean():
+            from supervisortw.config.loader import load_client  # noqa: PLC0415  # brings ZConfig
 
         settings = load_client(path)
     if sockets:

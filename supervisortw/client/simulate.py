@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import cooperate
 
+from supervisortw.absence import lean
 from supervisortw.client.command import Command, UsageError
 from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode
@@ -19,10 +20,11 @@ from supervisortw.errors import ConfigError
 
 
 async def _simulate(desk: Desk, words: Sequence[str]) -> ExitCode:
-    from supervisortw.config.loader import load_daemon  # noqa: PLC0415  # brings ZConfig
-    from supervisortw.simulation.options import read  # noqa: PLC0415  # see the top
-    from supervisortw.simulation.report import report  # noqa: PLC0415  # see the top
-    from supervisortw.simulation.simulation import Simulation  # noqa: PLC0415  # see the top
+    with lean():
+        from supervisortw.config.loader import load_daemon  # noqa: PLC0415  # brings ZConfig
+        from supervisortw.simulation.options import read  # noqa: PLC0415  # see the top
+        from supervisortw.simulation.report import report  # noqa: PLC0415  # see the top
+        from supervisortw.simulation.simulation import Simulation  # noqa: PLC0415  # see the top
 
     try:
         path, scenario = read(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import xml.sax.expatreader  # noqa: F401  # what ZConfig reads schemas with; it looks for it only then
 from importlib.resources import files
 from io import StringIO
 from typing import Any

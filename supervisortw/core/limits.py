@@ -27,6 +27,7 @@ class Limits:
     broker_references: int = 16  # in one argument list or answer
     broker_name_bytes: int = 64  # the name of a verb
     broker_messages_per_turn: int = 64  # then everybody else has their turn
+    denials_logged: int = 10  # of one session
     broker_failures_logged: int = 10  # tracebacks in our log that one connection can cause
 
     # Sessions.

@@ -1,6 +1,6 @@
-"""What a logged-in user can ask of the daemon: a closed table of verbs, each with its arguments.
+"""What a logged-in user asks of the daemon, and the answer.
 
-A verb is looked up in `VERBS`, never by its name on an object. Every call gets one answer: a value of
+Every call gets one answer: a value of
 `supervisortw.remote.wire` that holds either the result or an error of a closed list. What goes wrong
 inside is logged here and told the peer only as an internal error.
 """
@@ -25,85 +25,17 @@ from supervisortw.errors import BadRequest, Denied, Refused
 from supervisortw.interfaces import Control
 from supervisortw.remote import wire
 from supervisortw.remote.follow import EventFollower, Follower
-from supervisortw.remote.security import LARGEST_INTEGER
+from supervisortw.remote.verbs import checked, verbs_of
 from supervisortw.remote.window import Window
 
 log = Logger(namespace="supervisor")
 
-Check = Callable[[object], Any]
 # Hears the name of a user, the verb, and the names that somebody asks for.
 Asked = Callable[[str, str, Sequence[str]], None]
 
 
 def unheard(user: str, verb: str, wanted: Sequence[str]) -> None:
     """Hear nothing."""
-
-
-def names(value: object) -> list[str]:
-    """Accept a list of short texts."""
-    if isinstance(value, (list, tuple)) and len(value) <= LIMITS.broker_list_items:
-        return [text(item) for item in value]
-    raise BadRequest("a list of names was expected")
-
-
-def text(value: object) -> str:
-    """Accept a short text."""
-    if isinstance(value, str) and len(value) <= LIMITS.name_characters:
-        return value
-    raise BadRequest("a short text was expected")
-
-
-def log_name(value: object) -> str | None:
-    """Accept a program's name, or None for the daemon's own log."""
-    return None if value is None else text(value)
-
-
-def number(value: object) -> int:
-    """Accept a number that is not negative, and that we could send back."""
-    if type(value) is int and 0 <= value <= LARGEST_INTEGER:
-        return value
-    raise BadRequest("a number was expected")
-
-
-def data(value: object) -> bytes:
-    """Accept bytes that a program could be given at once."""
-    if isinstance(value, bytes) and len(value) <= LIMITS.stdin_bytes:
-        return value
-    raise BadRequest(f"a value of at most {LIMITS.stdin_bytes} bytes was expected")
-
-
-def receiver(value: object) -> pb.RemoteReference:
-    """Accept an object of the peer's."""
-    if isinstance(value, pb.RemoteReference):
-        return value
-    raise BadRequest("a reference was expected")
-
-
-# Every verb, with what its arguments have to be.
-VERBS: dict[str, tuple[Check, ...]] = {
-    "hello": (),
-    "ping": (),
-    "page": (number, number),
-    "status": (names,),
-    "why": (names,),
-    "start": (names,),
-    "stop": (names,),
-    "stop_all_of_it": (names,),
-    "restart": (names,),
-    "scale": (text, number),
-    "signal": (text, names),
-    "write_stdin": (data, names),
-    "reload": (),
-    "reread": (),
-    "shutdown": (),
-    "tail": (log_name, number),
-    "read_log": (log_name, number, number),
-    "clear": (names,),
-    "follow": (log_name, number, text, receiver),
-    "unfollow": (number,),
-    "events": (number, number),
-    "follow_events": (number, receiver),
-}
 
 
 @implementer(pb.IPerspective)
@@ -117,6 +49,7 @@ class ControlAvatar:
         self._pages = wire.Pages()
         self._followers: dict[int, Window] = {}
         self._last_follower = 0
+        self._denials = 0
 
     def logout(self) -> None:
         """End what the session has begun and nobody would read any more."""
@@ -133,12 +66,12 @@ class ControlAvatar:
 
     async def _answer(self, verb: str, arguments: Any, keywords: Any) -> object:
         try:
-            checked = _checked(verb, arguments, keywords)
+            values = checked(self.user.role, verb, arguments, keywords)
             if verb == "page":  # is itself a part of an answer
-                return self.perspective_page(*checked)
+                return self.perspective_page(*values)
             method: Callable[..., Coroutine[Deferred[Any], Any, object]]
             method = getattr(self, f"perspective_{verb}")  # verb is a key of VERBS
-            result = await method(*checked)
+            result = await method(*values)
             if isinstance(result, LogPiece):
                 return self._pages.first(wire.pack_piece(result))
             envelope = wire.answer(to_plain(result))
@@ -147,6 +80,7 @@ class ControlAvatar:
         except Refused as error:
             envelope = wire.failure("refused", str(error))
         except Denied as error:
+            self._log_denial(verb)
             envelope = wire.failure("denied", str(error))
         except Exception:
             log.failure("{verb} failed", verb=one_line(verb))
@@ -164,7 +98,8 @@ class ControlAvatar:
             "version": __version__,
             "pid": os.getpid(),
             "user": self.user.name,
-            "verbs": sorted(VERBS),
+            "role": str(self.user.role),
+            "verbs": verbs_of(self.user.role),
         }
 
     async def perspective_ping(self) -> object:
@@ -273,6 +208,20 @@ class ControlAvatar:
         self._followers[self._last_follower] = follower
         return self._last_follower
 
+    def _log_denial(self, verb: str) -> None:
+        """Tell of it; who is denied over and over cannot fill the log."""
+        self._denials += 1
+        if self._denials <= LIMITS.denials_logged:
+            last = "; no more of this session are told" * (self._denials == LIMITS.denials_logged)
+            user, role = self.user.name, self.user.role
+            log.warn(
+                "denied: {user} ({role}) asks for {verb}{last}",
+                user=user,
+                role=str(role),
+                verb=one_line(verb)[:64],
+                last=last,
+            )
+
     def _log(self, verb: str, wanted: list[str]) -> None:
         self._asked(self.user.name, verb, wanted)
         log.info(
@@ -281,13 +230,3 @@ class ControlAvatar:
             verb=one_line(verb),
             names=one_line(" ".join(wanted))[:200],
         )
-
-
-def _checked(verb: str, arguments: Any, keywords: Any) -> list[Any]:
-    """Return the arguments of a call as its verb takes them. Raises BadRequest."""
-    checks = VERBS.get(verb)
-    if checks is None:
-        raise BadRequest(f"supervisord {__version__} has no verb {one_line(verb)[:64]!r}")
-    if keywords or len(arguments) != len(checks):
-        raise BadRequest(f"{verb} takes {len(checks)} arguments")
-    return [check(value) for check, value in zip(checks, arguments, strict=True)]

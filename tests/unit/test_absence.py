@@ -61,11 +61,47 @@ def test_what_is_imported_already_stays() -> None:
     )
 
 
+def test_http_comes_when_it_is_used() -> None:
+    run(
+        """
+        import sys
+        from supervisortw.absence import http_later, without_tls
+        with without_tls(), http_later():
+            import supervisortw.tap
+            from twisted.internet import reactor
+            import urllib
+            from http import cookiejar
+        assert not {"urllib.request", "http.cookiejar", "http.client", "email"} & set(sys.modules)
+        from supervisortw.config.schema import schema
+        schema("supervisord")
+        assert "email" not in sys.modules
+        assert urllib.request.Request.__name__ == "Request"
+        import urllib.request, http.cookiejar
+        assert type(urllib.request) is type(http.cookiejar) is type(sys)
+        assert cookiejar.CookieJar is http.cookiejar.CookieJar
+        assert not hasattr(cookiejar, "nosuch")
+        """
+    )
+
+
+def test_http_that_is_there_stays() -> None:
+    run(
+        """
+        import http.cookiejar, sys, urllib.request
+        from supervisortw.absence import http_later
+        before = urllib.request, http.cookiejar
+        with http_later():
+            assert (urllib.request, sys.modules["http.cookiejar"]) == before
+        assert (urllib.request, sys.modules["http.cookiejar"]) == before
+        """
+    )
+
+
 def test_a_client_brings_nothing_that_only_some_commands_need() -> None:
     run(
         """
         import sys
         import supervisortw.client.main
-        assert not {"ZConfig", "ssl", "prompt_toolkit"} & set(sys.modules)
+        assert not {"ZConfig", "ssl", "prompt_toolkit", "email"} & set(sys.modules)
         """
     )

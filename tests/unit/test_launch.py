@@ -13,7 +13,7 @@ import supervisortw
 LAUNCH = Path(supervisortw.__file__).with_name("launch.py")
 
 ABSENCE = """
-    from contextlib import nullcontext as without_tls
+    from contextlib import nullcontext as lean
     """
 
 TAP = """

@@ -24,13 +24,13 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.roles import Role
 from supervisortw.core.status import LogPiece
 from supervisortw.errors import BadRequest, Denied, Refused, RemoteError, SupervisorError
-from supervisortw.remote import avatar as avatars
-from supervisortw.remote import wire
-from supervisortw.remote.avatar import VERBS, ControlAvatar
+from supervisortw.remote import verbs, wire
+from supervisortw.remote.avatar import ControlAvatar
 from supervisortw.remote.follow import Follower, Receiver
 from supervisortw.remote.peers import Peer
 from supervisortw.remote.realm import ControlRealm
 from supervisortw.remote.server import peer_pid
+from supervisortw.remote.verbs import VERBS
 
 ALICE = User(name="alice", via="peer", role=Role.ADMIN)
 NOTHING: tuple[Any, ...] = ()
@@ -77,7 +77,7 @@ class Reference(pb.RemoteReference):
 
 
 class Bench:
-    """One session of alice's."""
+    """One session of alice's, who is an admin if nothing else is said."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -138,6 +138,7 @@ class TestVerbs:
             "version": __version__,
             "pid": os.getpid(),
             "user": "alice",
+            "role": "admin",
             "verbs": sorted(VERBS),
         }
         assert bench.call("ping") == {}
@@ -203,26 +204,26 @@ class TestWhoAskedForWhat:
 
 # What each kind of argument accepts, and what it does not.
 GOOD: dict[object, Any] = {
-    avatars.names: ["web"],
-    avatars.text: "HUP",
-    avatars.log_name: "web",
-    avatars.number: 1,
-    avatars.receiver: Reference(),
-    avatars.data: b"x",
+    verbs.names: ["web"],
+    verbs.text: "HUP",
+    verbs.log_name: "web",
+    verbs.number: 1,
+    verbs.receiver: Reference(),
+    verbs.data: b"x",
 }
 LONG = "x" * (LIMITS.name_characters + 1)
 BAD: dict[object, list[Any]] = {
-    avatars.names: ["web", None, {"web": 1}, b"web", 5, [5], [LONG], [None], [["web"]]],
-    avatars.text: [None, 5, b"HUP", ["HUP"], LONG],
-    avatars.log_name: [5, b"web", ["web"], LONG],
-    avatars.number: [-1, 2**63, True, False, 1.5, "1", None, [1]],
-    avatars.receiver: [None, "reference", 5, pb.Referenceable()],
-    avatars.data: [None, "text", 5, b"x" * (LIMITS.stdin_bytes + 1)],
+    verbs.names: ["web", None, {"web": 1}, b"web", 5, [5], [LONG], [None], [["web"]]],
+    verbs.text: [None, 5, b"HUP", ["HUP"], LONG],
+    verbs.log_name: [5, b"web", ["web"], LONG],
+    verbs.number: [-1, 2**63, True, False, 1.5, "1", None, [1]],
+    verbs.receiver: [None, "reference", 5, pb.Referenceable()],
+    verbs.data: [None, "text", 5, b"x" * (LIMITS.stdin_bytes + 1)],
 }
 WRONG = [
-    (verb, place, value)
-    for verb, checks in VERBS.items()
-    for place, kind in enumerate(checks)
+    (name, place, value)
+    for name, verb in VERBS.items()
+    for place, kind in enumerate(verb.checks)
     for value in BAD[kind]
 ]
 
@@ -232,7 +233,7 @@ class TestBadRequests:
     def test_an_argument_of_another_kind(
         self, bench: Bench, verb: str, place: int, value: Any
     ) -> None:
-        arguments = [GOOD[kind] for kind in VERBS[verb]]
+        arguments = [GOOD[kind] for kind in VERBS[verb].checks]
         arguments[place] = value
         with log_lines() as lines, pytest.raises(BadRequest, match="was expected"):
             bench.call(verb, *arguments)
@@ -241,7 +242,7 @@ class TestBadRequests:
 
     @pytest.mark.parametrize("verb", list(VERBS))
     def test_too_few_and_too_many(self, bench: Bench, verb: str) -> None:
-        arguments = [GOOD[kind] for kind in VERBS[verb]]
+        arguments = [GOOD[kind] for kind in VERBS[verb].checks]
         for wrong in (arguments[:-1] if arguments else None, [*arguments, 1]):
             if wrong is not None:
                 with pytest.raises(BadRequest, match=f"{verb} takes {len(arguments)} arguments"):
@@ -251,7 +252,7 @@ class TestBadRequests:
     @pytest.mark.parametrize("verb", list(VERBS))
     def test_keywords(self, bench: Bench, verb: str) -> None:
         with pytest.raises(BadRequest):
-            bench.call(verb, *(GOOD[kind] for kind in VERBS[verb]), names=["web"])
+            bench.call(verb, *(GOOD[kind] for kind in VERBS[verb].checks), names=["web"])
         assert bench.control.asked == []
 
     @pytest.mark.parametrize(
@@ -283,7 +284,7 @@ class TestFailures:
         assert lines[1] == "start failed"
         assert "the secret" in lines[2]
 
-    @pytest.mark.parametrize("kind", [Refused, Denied, BadRequest])
+    @pytest.mark.parametrize("kind", [Refused, BadRequest])
     def test_a_no_keeps_its_kind_and_its_reason(
         self, bench: Bench, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
     ) -> None:
