@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import Any, Protocol
 
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from supervisortw.core.srp import UNBOUND, UNIX, Binding
-from supervisortw.errors import Denied, SupervisorError, Unreachable
+from supervisortw.errors import AuthError, Denied, SupervisorError, Unreachable
 from supervisortw.remote.peers import PeerOf, identified, peer_credentials
 
 CLOSED = "the connection was closed before it was of use"
@@ -78,11 +79,20 @@ class PlainChannel:
         return Unreachable(f"{self.where}: {CLOSED}; does it speak TLS?")
 
 
-class TlsChannel:
-    """TCP with TLS. ``binding_of`` gives the binding of a connection, or raises if it is not safe.
+class TlsConnections(Protocol):
+    """What makes the TLS of a connection: one of ``supervisortw.remote.tls``."""
 
-    ``accept`` is called with it before anything is sent, and raises AuthError for a certificate that it
-    does not want. ``lost`` says why there was no connection.
+    refusal: str | None  # what is wrong with the certificate that was shown
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> Any:
+        """Return the state of a new connection."""
+
+
+class TlsChannel:
+    """TCP with TLS, made by ``connections``, which may refuse a certificate.
+
+    ``binding_of`` gives the binding of a connection, or raises AuthError if it is not safe. ``advice``
+    says what to do about a certificate that was refused.
     """
 
     shakes_hands = True
@@ -91,24 +101,27 @@ class TlsChannel:
         self,
         where: str,
         *,
+        connections: TlsConnections,
         binding_of: Callable[[Any], Binding],
-        accept: Callable[[Binding], object],
-        why_lost: Callable[[Failure], str | None],
+        advice: str = "",
     ) -> None:
         self.where = where
+        self._connections = connections
         self._binding_of = binding_of
-        self._accept = accept
-        self._why_lost = why_lost
+        self._advice = advice
 
     def binding(self, transport: Any) -> Binding:
-        """Return the binding to this very connection. Raises AuthError."""
-        binding = self._binding_of(transport)
-        self._accept(binding)
-        return binding
+        """Return the binding to this very connection. Raises Denied."""
+        try:
+            return self._binding_of(transport)
+        except AuthError as error:
+            raise Denied(f"{self.where}: {error}; nothing was sent") from None
 
     def lost(self, reason: Failure) -> SupervisorError:
-        """Say what was wrong with the handshake, if that was it."""
-        why = self._why_lost(reason)
-        if why is None:
+        """Say what was wrong with the certificate, or with the handshake, if that was it."""
+        refusal = self._connections.refusal
+        if refusal is not None:
+            return Denied(f"{self.where}: {refusal}; nothing was sent{self._advice}")
+        if reason.check(ConnectionDone, ConnectionLost, ConnectionAborted):
             return Unreachable(f"{self.where}: {CLOSED}")
-        return Denied(f"{self.where}: {why}; nothing was sent")
+        return Unreachable(f"{self.where}: what listens there does not speak TLS 1.3")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,46 +23,53 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, TcpAddress, UnixAddress
 from supervisortw.core.srp import Binding
 from supervisortw.errors import Denied, PasswordWanted, SupervisorError, TimedOut, Unreachable
-from supervisortw.remote.channels import Channel, PlainChannel, TlsChannel, UnixChannel
+from supervisortw.remote.channels import (
+    Channel,
+    PlainChannel,
+    TlsChannel,
+    TlsConnections,
+    UnixChannel,
+)
 from supervisortw.remote.clientgate import ClientGate
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.login import WANTED, Login, by_peer
 
+LOCALHOST = "localhost"  # where one connects to if an address names a port only
 _NO_PERMISSION = frozenset({errno.EACCES, errno.EPERM})
-
-
-def _any_certificate(binding: Binding) -> None:
-    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
     """How a daemon is reached, and how one is let in; without a ``login``, as the kernel says.
 
-    The rest is for TCP: ``plain`` is without TLS. ``accept`` is called with the binding of a connection
-    before anything is sent, and raises AuthError for a certificate that is not the right one. With
-    ``authority``, a file, the certificate has to be signed by one of those in it, for ``name``, which is
-    by default the host of the address.
+    The rest is for TCP. ``plain`` is without TLS. With a ``certificate`` (its SHA-256), only that one will
+    do; else with ``authorities`` (PEM), only one that they have signed for ``name``, by default the host
+    of the address; else any, whose owner the login has to prove. ``advice`` is what is said to somebody
+    whose daemon has shown another one.
     """
 
     login: Login | None = None
     plain: bool = False
-    accept: Callable[[Binding], object] = _any_certificate
-    authority: str | None = None
+    certificate: bytes | None = None
+    authorities: bytes | None = None
     name: str | None = None
+    advice: str = ""
 
 
 class Tls(Protocol):
-    """What is needed of `supervisortw.remote.tls`."""
+    """What is needed of ``supervisortw.remote.tls``."""
 
-    def client_creator(self, *, authority: str | None, name: str) -> Any:
-        """Return what makes the TLS of one connection. Raises LocalError for an unusable file."""
+    def proven_later(self) -> TlsConnections:
+        """Take any certificate."""
+
+    def pinned(self, digest: bytes) -> TlsConnections:
+        """Take only that certificate."""
+
+    def vouched_for(self, name: str, authorities: bytes) -> TlsConnections:
+        """Take only what they have signed. Raises LocalError."""
 
     def client_binding(self, transport: Any) -> Binding:
         """Return what a login is bound to. Raises AuthError if the connection is not safe."""
-
-    def why_lost(self, reason: Failure) -> str | None:
-        """Return what was wrong with a handshake, or None if that was not it."""
 
 
 async def dial(reactor: Any, address: Address, way: Way, tls: Tls | None = None) -> LimitedBroker:
@@ -151,16 +157,17 @@ async def _dial_tcp(
     )
 
     where = str(address)
-    host = address.host or "localhost"
+    host = address.host or LOCALHOST
     endpoint: Any = HostnameEndpoint(reactor, host, address.port, LIMITS.answer_seconds)
     channel: Channel = PlainChannel(where)
     if not way.plain:
         tls = tls or _tls()
+        connections = _connections(tls, way, way.name or host)
+        binding_of = tls.client_binding
         channel = TlsChannel(
-            where, binding_of=tls.client_binding, accept=way.accept, why_lost=tls.why_lost
+            where, connections=connections, binding_of=binding_of, advice=way.advice
         )
-        creator = tls.client_creator(authority=way.authority, name=way.name or host)
-        endpoint = wrapClientTLS(creator, endpoint)
+        endpoint = wrapClientTLS(connections, endpoint)
     gate = _gate(reactor, channel, login)
     connecting = endpoint.connect(_Once(gate))
     connecting.addErrback(lambda failure: gate.not_connected(_why_not_there(failure, where)))
@@ -168,6 +175,14 @@ async def _dial_tcp(
         return await gate.opened
     finally:
         connecting.cancel()
+
+
+def _connections(tls: Tls, way: Way, name: str) -> TlsConnections:
+    if way.certificate is not None:
+        return tls.pinned(way.certificate)
+    if way.authorities is not None:
+        return tls.vouched_for(name, way.authorities)
+    return tls.proven_later()
 
 
 class _Once(Factory):

@@ -9,13 +9,14 @@ import pytest
 from fakes.passwordserver import KDF, REALM, SECRET, USER, PasswordServer, stretched
 from remote_ends import Transport
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.srp import GROUP, UNBOUND, UNIX, Binding, Kdf
 from supervisortw.errors import (
+    AuthError,
     Denied,
     Impostor,
     TimedOut,
@@ -33,6 +34,22 @@ from supervisortw.remote.peers import Peer
 WHERE = "db.example:9001"
 N = GROUP.prime
 BINDING = Binding(kind="tls-exporter", data=b"\x11" * 32, certificate=b"\x22" * 32)
+
+
+class Connections:
+    """Makes no TLS, but may have refused a certificate."""
+
+    def __init__(self, refusal: str | None) -> None:
+        self.refusal = refusal
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> Any:
+        raise NotImplementedError
+
+
+def tls_channel(binding_of: Any = lambda transport: BINDING, refusal: Any = None) -> TlsChannel:
+    connections = Connections(refusal)
+    advice = "; ask somebody"
+    return TlsChannel(WHERE, connections=connections, binding_of=binding_of, advice=advice)
 
 
 class Client:
@@ -132,12 +149,7 @@ def test_nothing_that_is_sent_depends_on_the_password_but_the_proof() -> None:
 
 
 def test_somebody_in_between_has_another_channel() -> None:
-    channel = TlsChannel(
-        WHERE,
-        binding_of=lambda transport: BINDING,
-        accept=lambda binding: None,
-        why_lost=lambda reason: None,
-    )
+    channel = tls_channel()
     for server_binding, opens in [
         (BINDING, True),
         (Binding(kind="tls-exporter", data=b"\x12" * 32, certificate=BINDING.certificate), False),
@@ -154,37 +166,44 @@ def test_somebody_in_between_has_another_channel() -> None:
             client.fails(WrongPassword)
 
 
-@pytest.mark.parametrize("error", [Denied("another certificate"), Unreachable("not safe")])
-def test_nothing_is_said_where_the_channel_is_not_right(error: Exception) -> None:
-    def refuse(binding: Binding) -> None:
-        assert binding == BINDING
-        raise error
+def test_nothing_is_said_where_the_channel_is_not_safe() -> None:
+    def refuse(transport: Any) -> Binding:
+        raise AuthError("TLS 1.3 is not established (but TLSv1.2)")
 
-    channel = TlsChannel(
-        WHERE, binding_of=lambda transport: BINDING, accept=refuse, why_lost=lambda reason: None
-    )
-    client = Client(channel=channel)
+    client = Client(channel=tls_channel(binding_of=refuse))
     client.gate.handshakeCompleted()
     assert client.transport.value() == b""
-    assert client.fails(type(error)) == str(error)
+    assert client.fails(Denied) == (
+        f"{WHERE}: TLS 1.3 is not established (but TLSv1.2); nothing was sent"
+    )
 
 
 def test_a_handshake_has_its_time() -> None:
-    channel = TlsChannel(
-        WHERE,
-        binding_of=lambda transport: pytest.fail("too early"),
-        accept=lambda binding: None,
-        why_lost=lambda reason: "it is signed by nobody",
-    )
-    client = Client(channel=channel)
+    client = Client(channel=tls_channel(binding_of=lambda transport: pytest.fail("too early")))
     client.clock.advance(LIMITS.answer_seconds)
     client.fails(TimedOut)
     client.gate.handshakeCompleted()
     assert client.transport.value() == b""
-    lost = Client(channel=channel)
-    lost.gate.connectionLost(Failure(ConnectionDone()))
-    [result] = lost.results
-    assert str(result.value) == f"{WHERE}: it is signed by nobody; nothing was sent"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason", "expected"),
+    [
+        ("it has expired", ConnectionDone(), "it has expired; nothing was sent; ask somebody"),
+        ("it has expired", OSError(), "it has expired; nothing was sent; ask somebody"),
+        (None, OSError(), "what listens there does not speak TLS 1.3"),
+        (None, ConnectionDone(), "the connection was closed before it was of use"),
+        (None, ConnectionLost(), "the connection was closed before it was of use"),
+    ],
+)
+def test_a_handshake_that_fails_says_why(
+    refusal: str | None, reason: Exception, expected: str
+) -> None:
+    client = Client(channel=tls_channel(refusal=refusal))
+    client.gate.connectionLost(Failure(reason))
+    [result] = client.results
+    assert result.check(Denied if refusal else Unreachable)
+    assert str(result.value) == f"{WHERE}: {expected}"
 
 
 def test_without_tls_a_login_is_bound_to_nothing() -> None:
