@@ -42,9 +42,9 @@ _NO_PERMISSION = frozenset({errno.EACCES, errno.EPERM})
 class Way:
     """How a daemon is reached, and how one is let in; without a ``login``, as the kernel says.
 
-    The rest is for TCP. ``plain`` is without TLS. With a ``certificate`` (its SHA-256), only that one will
-    do; else with ``authorities`` (PEM), only one that they have signed for ``name``, by default the host
-    of the address; else any, whose owner the login has to prove. ``advice`` is what is said to somebody
+    The rest is for TCP. ``plain`` is without TLS. With a ``certificate`` (its SHA-256), only that one is
+    good; else with ``authorities`` (PEM), only one that they have signed for ``name``, by default the
+    host of the address; else any, and the login has to prove whose it is. ``advice`` is told to somebody
     whose daemon has shown another one.
     """
 
@@ -162,7 +162,7 @@ async def _dial_tcp(
     channel: Channel = PlainChannel(where)
     if not way.plain:
         tls = tls or _tls()
-        connections = _connections(tls, way, way.name or host)
+        connections: Any = _connections(tls, way, way.name or host)
         binding_of = tls.client_binding
         channel = TlsChannel(
             where, connections=connections, binding_of=binding_of, advice=way.advice
