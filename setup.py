@@ -21,6 +21,8 @@ setup(
     package_data={"supervisortw.config": ["*.xml", "*.conf"], "supervisortw": ["py.typed"]},
     install_requires=[
         "Twisted[tls]>=26.10",
+        "pyOpenSSL>=24.3",
+        "service-identity>=24.1",
         "zope.interface>=6",
         "ZConfig>=4.1",
         "prompt_toolkit>=3.0.47",

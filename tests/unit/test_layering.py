@@ -36,6 +36,7 @@ def layer(*ours: str, others: tuple[str, ...] = ()) -> Layer:
 
 VERSION = "__init__"  # the package itself: its version
 TWISTED_LOOP = ("twisted.internet", "twisted.logger", "zope.interface")
+TLS = ("twisted.protocols.tls", "OpenSSL", "cryptography", "service_identity")
 LAYERS = {
     VERSION: layer(),
     "core": layer(),
@@ -47,7 +48,7 @@ LAYERS = {
     "daemon": layer("core", "interfaces", "errors", others=(*TWISTED_LOOP, "twisted.python")),
     "remote": layer(
         *("auth", "core", "interfaces", "errors", VERSION),
-        others=(*TWISTED_LOOP, "twisted.spread", "twisted.cred", "twisted.python.failure"),
+        others=(*TWISTED_LOOP, "twisted.spread", "twisted.cred", "twisted.python.failure", *TLS),
     ),
     # The daemon's own code decides what happens; only the clock and the processes are others.
     "simulation": layer(
@@ -252,6 +253,20 @@ def test_only_the_prompt_pays_for_the_prompt() -> None:
         if any(is_under(name, ("supervisortw.client.prompt",)) for name in module.at_the_top)
     }
     assert early == set()
+
+
+def test_only_tcp_pays_for_tls() -> None:
+    alone = {"supervisortw.remote.tls", "supervisortw.remote.certificate"}
+    users = {
+        module.name for module in MODULES if any(is_under(name, TLS) for name in module.anywhere)
+    }
+    assert users == alone
+    early = {
+        module.name
+        for module in MODULES
+        if any(is_under(name, tuple(alone)) for name in module.at_the_top)
+    }
+    assert early == {"supervisortw.remote.tls"}
 
 
 def test_only_a_simulation_brings_the_daemon_into_the_client() -> None:
