@@ -79,13 +79,10 @@ class PlainChannel:
         return Unreachable(f"{self.where}: {CLOSED}; does it speak TLS?")
 
 
-class TlsConnections(Protocol):
-    """What makes the TLS of a connection: one of ``supervisortw.remote.tls``."""
+class Judged(Protocol):
+    """What makes the TLS of a connection, in ``supervisortw.remote.tls``."""
 
     refusal: str | None  # what is wrong with the certificate that was shown
-
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> Any:
-        """Return the state of a new connection."""
 
 
 class TlsChannel:
@@ -101,7 +98,7 @@ class TlsChannel:
         self,
         where: str,
         *,
-        connections: TlsConnections,
+        connections: Judged,
         binding_of: Callable[[Any], Binding],
         advice: str = "",
     ) -> None:

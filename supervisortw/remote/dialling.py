@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet import error as internet
 from twisted.internet.protocol import ClientFactory, Factory
@@ -21,13 +21,11 @@ from twisted.python.failure import Failure
 from supervisortw.auth.users import user_name
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, TcpAddress, UnixAddress
-from supervisortw.core.srp import Binding
 from supervisortw.errors import Denied, PasswordWanted, SupervisorError, TimedOut, Unreachable
 from supervisortw.remote.channels import (
     Channel,
     PlainChannel,
     TlsChannel,
-    TlsConnections,
     UnixChannel,
 )
 from supervisortw.remote.clientgate import ClientGate
@@ -56,23 +54,7 @@ class Way:
     advice: str = ""
 
 
-class Tls(Protocol):
-    """What is needed of ``supervisortw.remote.tls``."""
-
-    def proven_later(self) -> TlsConnections:
-        """Take any certificate."""
-
-    def pinned(self, digest: bytes) -> TlsConnections:
-        """Take only that certificate."""
-
-    def vouched_for(self, name: str, authorities: bytes) -> TlsConnections:
-        """Take only what they have signed. Raises LocalError."""
-
-    def client_binding(self, transport: Any) -> Binding:
-        """Return what a login is bound to. Raises AuthError if the connection is not safe."""
-
-
-async def dial(reactor: Any, address: Address, way: Way, tls: Tls | None = None) -> LimitedBroker:
+async def dial(reactor: Any, address: Address, way: Way) -> LimitedBroker:
     """Return a broker on which calls can be made. Raises AuthError, Unreachable and TimedOut."""
     if isinstance(address, UnixAddress):
         path = address.path
@@ -82,7 +64,7 @@ async def dial(reactor: Any, address: Address, way: Way, tls: Tls | None = None)
         return await gate.opened
     if way.login is None:
         raise PasswordWanted(f"{address}: {WANTED}")
-    return await _dial_tcp(reactor, address, way, way.login, tls)
+    return await _dial_tcp(reactor, address, way, way.login)
 
 
 def _gate(reactor: Any, channel: Channel, login: Login) -> ClientGate:
@@ -148,9 +130,7 @@ def trusted_uids(path: str) -> frozenset[int]:
 # Over TCP.
 
 
-async def _dial_tcp(
-    reactor: Any, address: TcpAddress, way: Way, login: Login, tls: Tls | None
-) -> LimitedBroker:
+async def _dial_tcp(reactor: Any, address: TcpAddress, way: Way, login: Login) -> LimitedBroker:
     from twisted.internet.endpoints import (  # noqa: PLC0415  # see the top
         HostnameEndpoint,
         wrapClientTLS,
@@ -161,11 +141,14 @@ async def _dial_tcp(
     endpoint: Any = HostnameEndpoint(reactor, host, address.port, LIMITS.answer_seconds)
     channel: Channel = PlainChannel(where)
     if not way.plain:
-        tls = tls or _tls()
-        connections: Any = _connections(tls, way, way.name or host)
-        binding_of = tls.client_binding
+        from supervisortw.remote import tls  # noqa: PLC0415  # see the top
+
+        connections = _connections(way, way.name or host)
         channel = TlsChannel(
-            where, connections=connections, binding_of=binding_of, advice=way.advice
+            where,
+            connections=connections,
+            binding_of=tls.client_binding,
+            advice=way.advice,
         )
         endpoint = wrapClientTLS(connections, endpoint)
     gate = _gate(reactor, channel, login)
@@ -177,7 +160,10 @@ async def _dial_tcp(
         connecting.cancel()
 
 
-def _connections(tls: Tls, way: Way, name: str) -> TlsConnections:
+def _connections(way: Way, name: str) -> Any:
+    """Return what makes the TLS of the connection. Raises LocalError for unusable authorities."""
+    from supervisortw.remote import tls  # noqa: PLC0415  # see the top
+
     if way.certificate is not None:
         return tls.pinned(way.certificate)
     if way.authorities is not None:
@@ -208,11 +194,3 @@ def _why_not_there(failure: Failure, where: str) -> SupervisorError:
     if failure.check(internet.NoRouteError):
         return Unreachable(f"{where}: there is no way to that host")
     return Unreachable(f"{where}: cannot connect: {failure.getErrorMessage()}")
-
-
-def _tls() -> Tls:
-    import importlib  # noqa: PLC0415  # see the top
-
-    module: Any = importlib.import_module("supervisortw.remote.tls")
-    found: Tls = module
-    return found

@@ -243,7 +243,7 @@ class Typed:
 
 class TestRunLines:
     def run(self, person: Person, prompt: str = "") -> Asked[ExitCode]:
-        asked = Asked(run_lines(person.desk, person.typed, prompt, person.interrupts)  # type: ignore[arg-type])
+        asked = Asked(run_lines(person.desk, person.typed, prompt, person.interrupts))
         person.terminal.pass_time(10)
         return asked
 
@@ -257,23 +257,17 @@ class TestRunLines:
         self.run(person)
         assert person.desk.printed() == ["web: started, pid 101", "web: stopped"]
 
-    def test_the_worst_code_counts_and_later_lines_are_carried_out(
-        self, person: Person
-    ) -> None:
+    def test_the_worst_code_counts_and_later_lines_are_carried_out(self, person: Person) -> None:
         Typed(person, "start nosuch\n", "signal NOSUCH all\n", "nonsense\n", "start web\n", "")
         assert self.run(person).answer is ExitCode.REFUSED
         assert person.desk.printed() == ["web: started, pid 101"]
 
-    def test_quit_ends_it_with_the_worst_code_so_far(
-        self, person: Person
-    ) -> None:
+    def test_quit_ends_it_with_the_worst_code_so_far(self, person: Person) -> None:
         Typed(person, "start nosuch\n", "quit\n", "start web\n", "")
         assert self.run(person).answer is ExitCode.SOME_FAILED
         assert ("start", "web") not in person.terminal.daemon().asked
 
-    def test_a_prompt_stands_before_each_line(
-        self, person: Person
-    ) -> None:
+    def test_a_prompt_stands_before_each_line(self, person: Person) -> None:
         Typed(person, "pid\n", "")
         self.run(person, "supervisor> ")
         assert person.desk.out == "supervisor> 4000\nsupervisor> "
@@ -293,9 +287,7 @@ class TestRunLines:
         assert "[y/N]" not in person.desk.out
         assert person.terminal.daemon().asked == [("shutdown",)]
 
-    def test_ctrl_c_while_a_line_is_waited_for_ends_it(
-        self, person: Person
-    ) -> None:
+    def test_ctrl_c_while_a_line_is_waited_for_ends_it(self, person: Person) -> None:
         typed = Typed(person, "pid\n")
         asked = self.run(person)
         assert typed.waiting is not None
@@ -316,9 +308,7 @@ class TestRunLines:
         assert asked.answer is ExitCode.OK
         assert person.desk.out.count("supervisor> ") == 4
 
-    def test_ctrl_c_is_no_answer_to_a_question(
-        self, person: Person
-    ) -> None:
+    def test_ctrl_c_is_no_answer_to_a_question(self, person: Person) -> None:
         typed = Typed(person, "shutdown\n")
         asked = self.run(person, "supervisor> ")
         person.interrupts.interrupt()
@@ -329,9 +319,7 @@ class TestRunLines:
         assert typed.waiting is not None
         typed.waiting.callback("")
 
-    def test_ctrl_c_during_a_command_does_not_lose_the_next_lines(
-        self, person: Person
-    ) -> None:
+    def test_ctrl_c_during_a_command_does_not_lose_the_next_lines(self, person: Person) -> None:
         Typed(person, "tail -f web\n", "pid\n", "")
         asked = self.run(person)
         assert not asked.done

@@ -42,9 +42,6 @@ class Connections:
     def __init__(self, refusal: str | None) -> None:
         self.refusal = refusal
 
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> Any:
-        raise NotImplementedError
-
 
 def tls_channel(binding_of: Any = lambda transport: BINDING, refusal: Any = None) -> TlsChannel:
     connections = Connections(refusal)
