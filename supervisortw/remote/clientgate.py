@@ -18,7 +18,7 @@ from supervisortw.core.limits import LIMITS, Limits
 from supervisortw.core.srp import SrpError
 from supervisortw.errors import SupervisorError, TimedOut, Unreachable
 from supervisortw.interfaces import Clock, Timer
-from supervisortw.remote.channels import Channel
+from supervisortw.remote.clientchannels import Channel
 from supervisortw.remote.frames import FrameError, FrameReader, fields, pack
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.login import Login, by_peer

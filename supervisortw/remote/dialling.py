@@ -22,7 +22,7 @@ from supervisortw.auth.users import user_name
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, TcpAddress, UnixAddress
 from supervisortw.errors import Denied, PasswordWanted, SupervisorError, TimedOut, Unreachable
-from supervisortw.remote.channels import (
+from supervisortw.remote.clientchannels import (
     Channel,
     PlainChannel,
     TlsChannel,

@@ -13,7 +13,7 @@ from supervisortw.core.model import UnixAddress
 from supervisortw.daemon.asked import AskedBy
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.interfaces import Control
-from supervisortw.remote.channels import UnixChannel
+from supervisortw.remote.clientchannels import UnixChannel
 from supervisortw.remote.clientgate import ClientGate
 from supervisortw.remote.connection import Session
 from supervisortw.remote.gate import ServerGate

@@ -7,7 +7,7 @@ from twisted.python.failure import Failure
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.errors import Denied, TimedOut, Unreachable
-from supervisortw.remote.channels import UnixChannel
+from supervisortw.remote.clientchannels import UnixChannel
 from supervisortw.remote.clientgate import ClientGate
 from supervisortw.remote.frames import pack
 from supervisortw.remote.limited import LimitedBroker

@@ -9,7 +9,7 @@ from twisted.test import iosim
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.errors import RemoteError
-from supervisortw.remote.channels import UnixChannel
+from supervisortw.remote.clientchannels import UnixChannel
 from supervisortw.remote.clientgate import ClientGate
 from supervisortw.remote.gate import AdmissionCounter, ServerGate
 from supervisortw.remote.limited import LimitedBroker

@@ -24,7 +24,7 @@ from supervisortw.errors import (
     Unreachable,
     WrongPassword,
 )
-from supervisortw.remote.channels import PlainChannel, TlsChannel, UnixChannel
+from supervisortw.remote.clientchannels import PlainChannel, TlsChannel, UnixChannel
 from supervisortw.remote.clientgate import ClientGate
 from supervisortw.remote.frames import ADMITTED, PASSWORD_WANTED, REFUSED, WAIT, pack
 from supervisortw.remote.limited import LimitedBroker
