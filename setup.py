@@ -28,7 +28,9 @@ setup(
         "prompt_toolkit>=3.0.47",
     ],
     extras_require={
+        "fast": ["gmpy2>=2.2"],  # logins by password in a fifth of the time
         "test": [
+            "gmpy2>=2.2",
             "pytest>=8.2",
             "pytest-twisted>=1.14.3",
             "hypothesis>=6.100",

@@ -175,7 +175,7 @@ class DaemonService(Service):
             logbook.target.go_on(anchor, partial(self._journal.log, DAEMON_LOG))
         portal = control_portal(partial(AskedBy, self.supervisor), self._history.asked)
         self._factory = ControlFactory(portal, reactor)
-        self.listeners = Listeners(self._factory, peer_pid, reactor)
+        self.listeners = Listeners(self._factory.unix(), peer_pid, reactor)
 
     def _fetched_store(self) -> DescriptorStore:
         """Return the store, with what the daemon before had kept there."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import pwd
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from supervisortw.core.roles import Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """Somebody who was let in; ``via`` says how they proved who they are: ``peer`` or ``srp``."""
+    """Somebody who was let in.
+
+    ``via`` says how they proved who they are: ``peer``, ``srp``, or ``anonymous`` for not at all.
+    ``verifier`` is what was known of the password of somebody who came by one.
+    """
 
     name: str
     via: str
     role: Role
+    verifier: int | None = field(default=None, repr=False)
 
 
 def at_home(own_uid: int | None = None) -> frozenset[int]:

@@ -15,6 +15,29 @@ class Limits:
     unix_connections_before_login: int = 16  # of one user
     strangers_before_login: int = 64  # of all users but root and the daemon's own
     refusals_told: int = 100  # users of whose refusal the log tells, once each
+    tcp_connections_before_login: int = 32  # in all; those of UNIX sockets are counted apart
+    tcp_connections_before_login_per_source: int = 4
+    descriptors_for_tcp: float = 0.8  # of those allowed; programs need the others to be started
+    keepalive_seconds: int = 60  # of silence, then TCP asks whether the peer is there
+    keepalive_repeat_seconds: int = 15
+    keepalive_times: int = 4
+    tcp_unacknowledged_seconds: int = 120
+
+    # Logins by password: one costs the daemon 25 ms, or 6 with gmpy2.
+    login_starts_per_second: float = 10.0  # over TCP, in all: a quarter of a processor
+    login_starts_at_once: int = 30
+    failures_per_source: int = 5  # an address, or an IPv6 network of 64 bits, or a user on UNIX
+    failures_per_source_seconds: float = 60.0
+    lockout_seconds: float = 60.0  # then twice as long each time
+    lockout_seconds_most: float = 3600.0  # has to fit into the two bytes that tell it
+    clean_seconds: float = 3600.0  # without a failure, after which none is remembered
+    failures_per_user: int = 10  # then an answer takes longer
+    failures_per_user_seconds: float = 600.0
+    login_delay_seconds: float = 1.0  # then twice as long each time
+    login_delay_seconds_most: float = 8.0  # well below gate_seconds
+    failing_remembered: int = 4096  # sources, and users: 4 MiB at worst
+    failures_told: int = 10  # one by one, in so many seconds; then they are counted
+    failures_told_seconds: float = 60.0
 
     # One message of Perspective Broker, once logged in.
     broker_expression_bytes: int = 256 * 1024
@@ -33,6 +56,8 @@ class Limits:
     # Sessions.
     sessions: int = 256
     sessions_per_user: int = 64
+    idle_seconds: float = 3600.0  # of a session over TCP or by password: a terminal was forgotten
+    session_seconds: float = 86_400.0  # of such a session, then its user proves anew who they are
     subscriptions_per_session: int = 16
     calls_per_second: float = 2000.0
 

@@ -44,12 +44,18 @@ class ControlAvatar:
 
     def __init__(self, control: Control, user: User, asked: Asked = unheard) -> None:
         self.user = user
+        self.on_use: Callable[[], object] = lambda: None  # for each call but a ping
         self._control = control
         self._asked = asked
         self._pages = wire.Pages()
         self._followers: dict[int, Window] = {}
         self._last_follower = 0
         self._denials = 0
+
+    @property
+    def is_following(self) -> bool:
+        """True while something is pushed to the user."""
+        return bool(self._followers)
 
     def logout(self) -> None:
         """End what the session has begun and nobody would read any more."""
@@ -65,6 +71,8 @@ class ControlAvatar:
         return broker.serialize(answer)
 
     async def _answer(self, verb: str, arguments: Any, keywords: Any) -> object:
+        if verb != "ping":
+            self.on_use()
         try:
             values = checked(self.user.role, verb, arguments, keywords)
             if verb == "page":  # is itself a part of an answer

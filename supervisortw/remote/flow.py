@@ -13,19 +13,19 @@ _SHORTEST_WAIT = 0.001  # seconds; a wait that rounding makes vanish would never
 
 
 class CallBucket:
-    """So many calls a second, with one second's worth saved up at most."""
+    """So many calls a second, with ``burst`` saved up at most, or one second's worth."""
 
-    def __init__(self, clock: Clock, per_second: float) -> None:
+    def __init__(self, clock: Clock, per_second: float, burst: float | None = None) -> None:
         self._clock = clock
         self._rate = per_second
-        self._tokens = per_second
+        self._most = self._tokens = per_second if burst is None else burst
         self._filled = clock.seconds()
 
     def wait(self) -> float:
         """Return how many seconds it is until the next call may be read; 0 means now."""
         now = self._clock.seconds()
         gained = max(0.0, now - self._filled) * self._rate
-        self._tokens = min(self._rate, self._tokens + gained)
+        self._tokens = min(self._most, self._tokens + gained)
         self._filled = now
         return 0.0 if self._tokens >= 1 else max((1 - self._tokens) / self._rate, _SHORTEST_WAIT)
 

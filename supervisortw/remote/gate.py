@@ -1,8 +1,8 @@
-"""The gate that stands before Perspective Broker: who are you, in one small message each way.
+"""The gate that stands before Perspective Broker: who are you, in small messages each way.
 
-Until it has opened, no byte of a peer reaches anything but a reader of frames. There is one way
-in: on a UNIX socket the client sends ``PEER1``, and the kernel says who it is. Another way would be
-another first message, with a method of its own in `ServerGate` that may wait for more frames.
+Until it has opened, no byte of a peer reaches anything but a reader of frames. There are two ways in.
+On a UNIX socket the client sends ``PEER1``, and the kernel says who it is. Everywhere it can send
+``SVTW1``, and prove that it knows a user's password.
 """
 
 # The broker that is handed over to inherits from one without annotations.
@@ -11,104 +11,58 @@ another first message, with a method of its own in `ServerGate` that may wait fo
 from __future__ import annotations
 
 import enum
-from collections import Counter
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from twisted.cred.credentials import Anonymous
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from supervisortw.auth.attempts import source_of
+from supervisortw.auth.peer import PeerCredentials
 from supervisortw.core.limits import LIMITS, Limits
 from supervisortw.interfaces import Clock, Timer
+from supervisortw.remote.admission import AdmissionCounter, Waiter
+from supervisortw.remote.channel import UNIX_CHANNEL, Channel
 from supervisortw.remote.frames import (
     ADMITTED,
+    PASSWORD,
+    PASSWORD_WANTED,
     PEER,
     REFUSED,
+    WAIT,
     FrameError,
     FrameReader,
     begins_with_frame,
     fields,
     pack,
 )
+from supervisortw.remote.passwords import PasswordLogin, PasswordLogins, read_hello, read_proof
 from supervisortw.remote.peers import Peer, PeerOf, identified, peer_credentials
+from supervisortw.remote.tcp import has_room, host_and_port, notice_death
 
 Logout = Callable[[], object]
-Login = Callable[[Peer], Awaitable[tuple[Any, Logout]]]
+Login = Callable[[Any], Awaitable[tuple[Any, Logout]]]
 MakeBroker = Callable[[Any, str], Protocol]
 
 
-class AdmissionCounter:
-    """Counts who waits at the gate and who is inside, for all listeners that share it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """A login that is being decided: ``who`` in the log, and ``user`` whose sessions are counted.
 
-    Each user has a share of the room to wait. Only users ``at_home`` have theirs whoever else waits.
+    ``refused`` hears why somebody was not let in.
     """
 
-    def __init__(self, at_home: Container[int], limits: Limits = LIMITS) -> None:
-        self._at_home = at_home
-        self._limits = limits
-        self._waiting: Counter[int | None] = Counter()
-        self._users: dict[str, int] = {}
-        self._refused: set[str] = set()
-        self._told = False
-
-    @property
-    def waiting(self) -> int:
-        """How many wait."""
-        return self._waiting.total()
-
-    @property
-    def sessions(self) -> int:
-        """How many are inside."""
-        return sum(self._users.values())
-
-    def wait(self, uid: int | None) -> bool:
-        """Let one more of ``uid``, or of those without one, wait; false if there is no room."""
-        room = self._waiting[uid] < self._limits.unix_connections_before_login and (
-            uid in self._at_home or self._strangers() < self._limits.strangers_before_login
-        )
-        if room:
-            self._waiting[uid] += 1
-        return room
-
-    def leave(self, uid: int | None) -> None:
-        """One of ``uid`` does not wait any more."""
-        self._waiting[uid] -= 1
-        if not self._waiting[uid]:
-            del self._waiting[uid]
-
-    def _strangers(self) -> int:
-        return sum(n for uid, n in self._waiting.items() if uid not in self._at_home)
-
-    def enter(self, user: str) -> bool:
-        """Let ``user`` in with one more session; false if there is no room."""
-        mine = self._users.get(user, 0)
-        if self.sessions >= self._limits.sessions or mine >= self._limits.sessions_per_user:
-            return False
-        self._users[user] = mine + 1
-        return True
-
-    def depart(self, user: str) -> None:
-        """End one session of ``user``."""
-        self._told = False
-        self._users[user] -= 1
-        if not self._users[user]:
-            del self._users[user]
-
-    def first_refusal_of(self, user: str) -> bool:
-        """Tell whether the refusal of ``user`` is news; who is refused cannot fill the log."""
-        news = user not in self._refused and len(self._refused) < self._limits.refusals_told
-        if news:
-            self._refused.add(user)
-        return news
-
-    def first_refusal(self) -> bool:
-        """Tell whether nobody was refused yet since there was room."""
-        first, self._told = not self._told, True
-        return first
+    who: str
+    user: str
+    refused: Callable[[str], object]
 
 
 class _State(enum.Enum):
@@ -121,9 +75,11 @@ class _State(enum.Enum):
 class ServerGate(Protocol):
     """The daemon's side of one connection: reads, asks ``login``, answers, hands over.
 
-    ``login`` raises or fails with UnauthorizedLogin, or gives what the broker is to publish and
-    what is to be called at the end of the session. ``broker`` is called with that and with the
-    peer's description, after the answer was sent.
+    ``login`` is given credentials, for the kernel's word (PeerCredentials), for a password (SrpProof)
+    or for an anonymous listener (Anonymous). It raises or fails with UnauthorizedLogin, or gives what
+    the broker is to publish and what is to be called at the end of the session. ``broker`` is called
+    with that and with the peer's description, after the answer was sent. Without ``passwords`` nobody
+    gets in by one; ``wants_password()`` tells whether the kernel's word is not enough.
     """
 
     _log = Logger()
@@ -135,23 +91,35 @@ class ServerGate(Protocol):
         login: Login,
         broker: MakeBroker,
         admission: AdmissionCounter,
+        passwords: PasswordLogins | None = None,
+        wants_password: Callable[[], bool] = lambda: False,
+        channel: Channel = UNIX_CHANNEL,
         peer_of: PeerOf = peer_credentials,
+        has_room: Callable[[Any], bool] = has_room,
         limits: Limits = LIMITS,
     ) -> None:
         self._clock = clock
         self._login = login
         self._make_broker = broker
         self._admission = admission
+        self._passwords = passwords
+        self._wants_password = wants_password
+        self._channel = channel
         self._peer_of = peer_of
+        self._has_room = has_room
         self._limits = limits
         self._reader = FrameReader(maximum=limits.gate_frame_bytes)
         self._state = _State.CLOSED
         self._expected: Callable[[list[bytes]], None] = self._first_message
-        self._first_messages = {PEER: self._peer_login}
+        self._first_messages = {PEER: self._peer_message, PASSWORD: self._password_message}
+        self._answer: Sequence[bytes] = [ADMITTED]
         self._timer: Timer | None = None
         self._deciding: Deferred[Any] | None = None
         self._broker: Protocol | None = None
         self._peer: Peer | None = None
+        self._waiter: Waiter = None
+        self._where = ""  # the peer is, for the log
+        self._source = ""  # the peer comes from, where failures are counted
         self._at_the_end: list[Callable[[], object]] = []
         self.transport: Any = None
 
@@ -159,13 +127,33 @@ class ServerGate(Protocol):
 
     def connectionMade(self) -> None:
         """Give the peer its time, if there is room for one more to wait."""
-        self._peer = identified(self._peer_of(self.transport))
-        if not self._admission.wait(self._uid):
+        if self._channel.over_tcp:
+            self._look_at_source()
+        else:
+            self._look_at_peer()
+        if self._channel.over_tcp and not self._has_room(self.transport):
+            self._close("the last descriptors are kept for programs")
+            return
+        if not self._admission.wait(self._waiter):
             self._close("too many connections wait for their login")
             return
         self._at_the_end.append(self._stop_waiting)
         self._state = _State.READING
         self._timer = self._clock.callLater(self._limits.gate_seconds, self._too_late)
+        if self._channel.over_tcp:
+            notice_death(self.transport, self._limits)
+
+    def _look_at_source(self) -> None:
+        host, self._where = host_and_port(self.transport)
+        self._waiter = self._source = source_of(host)
+
+    def _look_at_peer(self) -> None:
+        self._peer = peer = identified(self._peer_of(self.transport))
+        if peer is None:
+            self._where = self._source = "an unknown user"
+        else:
+            self._waiter = peer.uid
+            self._where, self._source = str(peer), f"uid {peer.uid}"
 
     def dataReceived(self, data: bytes) -> None:
         """Read the frame that is expected; keep, within bounds, what comes behind the last."""
@@ -193,12 +181,8 @@ class ServerGate(Protocol):
         while self._at_the_end:
             self._at_the_end.pop()()
 
-    @property
-    def _uid(self) -> int | None:
-        return None if self._peer is None else self._peer.uid
-
     def _stop_waiting(self) -> None:
-        self._admission.leave(self._uid)
+        self._admission.leave(self._waiter)
 
     # Reading.
 
@@ -220,46 +204,111 @@ class ServerGate(Protocol):
             raise FrameError("an unknown first message")
         begin(message)
 
-    def _peer_login(self, message: list[bytes]) -> None:
+    # By the kernel's word.
+
+    def _peer_message(self, message: list[bytes]) -> None:
+        if len(message) != 1:
+            raise FrameError("a first message of another form")
+        self._judge_rest()
         peer = self._peer
-        if len(message) != 1 or peer is None:
+        if self._channel.anonymous:
+            attempt = self._attempt("anonymous", "anonymous")
+            self._decide(attempt, lambda: self._login(Anonymous()))
+        elif self._channel.over_tcp:
+            self._refuse(PASSWORD_WANTED)
+        elif peer is None:
             raise FrameError("a peer that the system does not vouch for")
-        self._decide(str(peer), f"uid {peer.uid}", self._login, peer)
+        elif self._wants_password():
+            self._refuse(PASSWORD_WANTED)
+        else:
+            attempt = _Attempt(who=str(peer), user=f"uid {peer.uid}", refused=self._not_authorized)
+            self._decide(attempt, lambda: self._login(PeerCredentials(uid=peer.uid)))
+
+    def _not_authorized(self, _: str) -> None:
+        if self._admission.first_refusal_of(self._source):
+            told = "not authorized (told once for each user)"
+            self._log.warn("{who} refused: {told}", who=self._where, told=told)
+
+    # By password.
+
+    def _password_message(self, message: list[bytes]) -> None:
+        hello = read_hello(message)
+        if self._reader.rest:
+            raise FrameError("more came before the answer")
+        passwords = None if self._channel.anonymous else self._passwords
+        if passwords is None:
+            self._refuse(REFUSED)
+        elif seconds := passwords.wait(self._source):
+            self._refuse(WAIT, seconds.to_bytes(2, "big"))
+        elif self._channel.over_tcp and not passwords.may_begin():
+            self._close("too many logins begin")
+        elif (begun := passwords.begin(hello)) is None:
+            self._refuse(REFUSED)
+        else:
+            self._expected = partial(self._proof_message, passwords, begun)
+            self._reader.expect()
+            self.transport.write(begun.second)
+
+    def _proof_message(
+        self, passwords: PasswordLogins, begun: PasswordLogin, message: list[bytes]
+    ) -> None:
+        told = read_proof(message)
+        self._judge_rest()
+        attempt = self._attempt(begun.user, f"user {begun.user}")
+        self._decide(attempt, lambda: self._prove(passwords, begun, told))
+
+    async def _prove(
+        self, passwords: PasswordLogins, begun: PasswordLogin, told: bytes
+    ) -> tuple[Any, Logout]:
+        delay = passwords.delay(begun.user)
+        if delay:
+            clock: Any = self._clock
+            await deferLater(clock, delay)
+        credentials = begun.credentials(told, self._channel.binding_of(self.transport))
+        session = await self._login(credentials)
+        self._answer = [ADMITTED, credentials.answer]
+        return session
+
+    def _attempt(self, name: str, user: str) -> _Attempt:
+        who = f"{name} from {self._where}"
+        return _Attempt(who=who, user=user, refused=lambda why: self._failed(name, who, why))
+
+    def _failed(self, name: str, who: str, why: str) -> None:
+        if self._passwords is not None:
+            self._passwords.failed(self._source, name, who, why)
 
     # Deciding.
 
-    def _decide(self, who: str, user: str, login: Callable[..., Any], *args: object) -> None:
-        self._judge_rest()
+    def _decide(self, attempt: _Attempt, ask: Callable[..., Any]) -> None:
         self._state = _State.DECIDING
         self.transport.pauseProducing()
-        self._deciding = deciding = maybeDeferred(login, *args)
-        deciding.addCallback(self._decided, who, user)
-        deciding.addErrback(self._not_decided, who, user)
+        self._deciding = deciding = maybeDeferred(ask)
+        deciding.addCallback(self._decided, attempt)
+        deciding.addErrback(self._not_decided, attempt)
 
-    def _decided(self, session: tuple[Any, Logout], who: str, user: str) -> None:
+    def _decided(self, session: tuple[Any, Logout], attempt: _Attempt) -> None:
         self._deciding = None
         root, logout = session
         self._at_the_end.append(logout)
         if self._state is not _State.DECIDING:
             self._end()
-        elif not self._admission.enter(user):
+        elif not self._admission.enter(attempt.user):
             if self._admission.first_refusal():
-                self._log.warn("{who} refused: too many sessions are open", who=who)
-            self._refuse()
+                self._log.warn("{who} refused: too many sessions are open", who=attempt.who)
+            self._refuse(REFUSED)
         else:
-            self._at_the_end.append(lambda: self._admission.depart(user))
-            self._open(root, who)
+            self._at_the_end.append(lambda: self._admission.depart(attempt.user))
+            self._open(root, attempt.who)
 
-    def _not_decided(self, failure: Failure, who: str, user: str) -> None:
+    def _not_decided(self, failure: Failure, attempt: _Attempt) -> None:
         self._deciding = None
         if self._state is _State.CLOSED:
             return
         if failure.check(UnauthorizedLogin):
-            if self._admission.first_refusal_of(user):
-                self._log.warn("{who} refused: not authorized (told once for each user)", who=who)
-            self._refuse()
+            attempt.refused(str(failure.value))
+            self._refuse(REFUSED)
         else:
-            self._log.failure("letting {who} in failed", failure, who=who)
+            self._log.failure("letting {who} in failed", failure, who=attempt.who)
             self._close("letting it in failed")
 
     # The ways out.
@@ -269,7 +318,7 @@ class ServerGate(Protocol):
         self._stop_waiting()
         self._at_the_end.remove(self._stop_waiting)
         self._state = _State.OPEN
-        self.transport.write(pack([ADMITTED]))
+        self.transport.write(pack(self._answer))
         self._broker = self._make_broker(root, who)
         self.transport.resumeProducing()
         self._broker.makeConnection(self.transport)
@@ -277,10 +326,11 @@ class ServerGate(Protocol):
         if rest and self._broker is not None:
             self._broker.dataReceived(rest)
 
-    def _refuse(self) -> None:
+    def _refuse(self, *answer: bytes) -> None:
         """Say no and close; the timer goes on until the connection is gone."""
         self._state = _State.CLOSED
-        self.transport.write(pack([REFUSED]))
+        self.transport.write(pack(answer))
+        self.transport.resumeProducing()  # TLS ends when the peer has said goodbye as well
         self.transport.loseConnection()
 
     def _close(self, reason: str) -> None:

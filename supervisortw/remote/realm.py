@@ -8,6 +8,9 @@ from twisted.cred.portal import IRealm, Portal
 from twisted.spread import pb
 from zope.interface import Interface, implementer
 
+from supervisortw.auth.accounts import Accounts, NoAccounts
+from supervisortw.auth.anonymous import AnonymousChecker
+from supervisortw.auth.password import SrpChecker
 from supervisortw.auth.peer import PeerChecker
 from supervisortw.auth.users import User
 from supervisortw.interfaces import Control
@@ -32,9 +35,15 @@ class ControlRealm:
         return pb.IPerspective, avatar, avatar.logout
 
 
-def control_portal(control_of: Callable[[str], Control], asked: Asked = unheard) -> Portal:
+def control_portal(
+    control_of: Callable[[str], Control],
+    asked: Asked = unheard,
+    accounts: Accounts | None = None,
+) -> Portal:
     """Return the portal through which every session comes.
 
-    ``control_of`` is given who asks, and ``asked`` hears for what.
+    ``control_of`` is given who asks, and ``asked`` hears for what. ``accounts`` has the users that
+    are known by their passwords.
     """
-    return Portal(ControlRealm(control_of, asked), [PeerChecker()])
+    checkers = [PeerChecker(), AnonymousChecker(), SrpChecker(accounts or NoAccounts())]
+    return Portal(ControlRealm(control_of, asked), checkers)

@@ -33,7 +33,7 @@ class Network:
         self.clock = clock
         self.control = control
         self.factory = ControlFactory(control_portal(self._control_of), clock)
-        self.gate: ServerGate = self.factory.buildProtocol(None)
+        self.gate: ServerGate = self.factory.unix().buildProtocol(None)
         self.gate._peer_of = lambda transport: peer
         self.client = ClientGate(
             clock=clock,

@@ -39,7 +39,7 @@ def listening(path: str, control: FakeControl) -> tuple[ControlSocket, ControlFa
         sockets=(UnixAddress(path=path),), state_directory="/s", logfile="/l", pidfile="/p"
     )
     factory = ControlFactory(control_portal(lambda who: control), reactor)
-    listener = ControlSocket(path, settings, factory, reactor)
+    listener = ControlSocket(path, settings, factory.unix(), reactor)
     listener.start(peer_pid)
     return listener, factory
 
@@ -83,7 +83,7 @@ async def test_a_log_is_followed(path: str) -> None:
         await deferLater(reactor, 0.01)
     unfollow()
     session.close()
-    while factory._brokers or not session.lost:  # both ends
+    while factory._sessions or not session.lost:  # both ends
         await deferLater(reactor, 0.01)
     await listener.stop()
 

@@ -43,7 +43,9 @@ LAYERS = {
     "errors": layer(),
     # Processes are told of by twisted's own interfaces, which are declarations and no more.
     "interfaces": layer("core", others=("twisted.internet.interfaces", "twisted.internet.defer")),
-    "auth": layer("core", others=("twisted.cred", "twisted.internet.defer", "zope.interface")),
+    "auth": layer(
+        "core", others=("twisted.cred", "twisted.internet.defer", "zope.interface", "gmpy2")
+    ),
     "config": layer("core", "errors", others=("ZConfig",)),
     "daemon": layer("core", "interfaces", "errors", others=(*TWISTED_LOOP, "twisted.python")),
     "remote": layer(

@@ -355,7 +355,7 @@ class Dialled:
     def answer(self) -> None:
         """Let the daemon answer."""
         factory = ControlFactory(control_portal(lambda who: self.control), self.reactor)
-        gate: ServerGate = factory.buildProtocol(None)
+        gate: ServerGate = factory.unix().buildProtocol(None)
         gate._peer_of = lambda transport: Peer(pid=1, uid=0, gid=0)
         client = self.client_factory.buildProtocol(None)
         self.transport = iosim.makeFakeClient(client)

@@ -62,6 +62,23 @@ def test_one_user_cannot_take_the_whole_room_before_the_login() -> None:
     assert LIMITS.unix_connections_before_login < LIMITS.strangers_before_login
 
 
+def test_one_address_cannot_take_the_whole_room_of_tcp() -> None:
+    per_source = LIMITS.tcp_connections_before_login_per_source
+    assert per_source < LIMITS.tcp_connections_before_login
+
+
+def test_a_login_that_has_to_wait_for_its_answer_gets_one() -> None:
+    assert LIMITS.login_delay_seconds_most < LIMITS.gate_seconds - 5  # what a client computes
+
+
+def test_the_seconds_of_a_lockout_can_be_told() -> None:
+    assert LIMITS.lockout_seconds_most < 2**16
+
+
+def test_who_guesses_at_one_user_from_one_address_is_locked_out_before_others_wait() -> None:
+    assert LIMITS.failures_per_source < LIMITS.failures_per_user
+
+
 def test_a_verb_and_a_name_fit() -> None:
     assert LIMITS.name_characters >= 64
     assert LIMITS.broker_name_bytes >= len("perspective_restart")

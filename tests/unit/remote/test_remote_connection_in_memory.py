@@ -9,9 +9,10 @@ from twisted.test import iosim
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.errors import RemoteError
+from supervisortw.remote.admission import AdmissionCounter
 from supervisortw.remote.clientchannels import UnixChannel
 from supervisortw.remote.clientgate import ClientGate
-from supervisortw.remote.gate import AdmissionCounter, ServerGate
+from supervisortw.remote.gate import ServerGate
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.peers import Peer
 from supervisortw.remote.security import call_verb
@@ -79,7 +80,7 @@ class Network:
         )
 
     async def login(self, peer):
-        assert peer == ME
+        assert peer.uid == ME.uid
         return self.root, self.logout
 
     def logout(self) -> None:

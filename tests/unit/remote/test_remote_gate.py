@@ -13,8 +13,9 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from supervisortw.core.limits import LIMITS
+from supervisortw.remote.admission import AdmissionCounter
 from supervisortw.remote.frames import pack
-from supervisortw.remote.gate import AdmissionCounter, ServerGate, ServerGates
+from supervisortw.remote.gate import ServerGate, ServerGates
 from supervisortw.remote.peers import Peer
 
 HELLO = pack([b"PEER1"])
@@ -130,7 +131,7 @@ def test_byte_by_byte() -> None:
         bytes(1000),
         b"GET / HTTP/1.1\r\n\r\n" + b"x" * 20_000,
         pack([b"PEER2"]),
-        pack([b"SVTW1", b"user", b"A" * 384]),
+        pack([b"SVTW1", b"user", b"A" * 383]),
         pack([b"peer1"]),
         pack([b"PEER1", b""]),
         pack([b"", b"PEER1"]),

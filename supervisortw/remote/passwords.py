@@ -1,0 +1,136 @@
+"""Logins by password at the gate: what a client sends, and how often it may.
+
+There is one `PasswordLogins` for all connections of a daemon, and one `PasswordLogin` for each that
+has said who it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+
+from supervisortw.auth.attempts import Attempts
+from supervisortw.auth.password import Challenge, Challenges, SrpProof
+from supervisortw.core.limits import LIMITS, Limits
+from supervisortw.core.srp import GROUP, PROOF_BYTES, Binding, SrpError, user_name
+from supervisortw.interfaces import Clock, Timer
+from supervisortw.remote.flow import CallBucket
+from supervisortw.remote.frames import PASSWORD, FrameError, pack
+
+log = Logger(namespace="supervisor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """What a client says first (C1): who it is, its public value, and the frame that they were in."""
+
+    user: str
+    client: int
+    frame: bytes
+
+
+class PasswordLogin:
+    """One login that has begun; ``second`` is the frame (S1) that the client is answered."""
+
+    def __init__(self, hello: Hello, challenge: Challenge) -> None:
+        self.user = hello.user
+        record = challenge.record
+        self.second = pack(
+            [
+                *(PASSWORD, str(record.kdf).encode("ascii"), record.realm, record.salt),
+                GROUP.packed(challenge.server),
+            ]
+        )
+        self._first = hello.frame
+        self._challenge = challenge
+
+    def credentials(self, told: bytes, binding: Binding) -> SrpProof:
+        """Return what the client is judged by, once it has sent its proof ``told``."""
+        return SrpProof(self._challenge, self._first, self.second, binding, told)
+
+
+class PasswordLogins:
+    """Begins logins by password, and sees to it that nobody guesses for long."""
+
+    def __init__(self, challenges: Challenges, clock: Clock, limits: Limits = LIMITS) -> None:
+        self._challenges = challenges
+        self._attempts = Attempts(clock.seconds, limits)
+        self._starts = CallBucket(
+            clock, limits.login_starts_per_second, limits.login_starts_at_once
+        )
+        self._told = FailuresTold(clock, limits)
+
+    def wait(self, source: str) -> int:
+        """Return for how many seconds nobody from ``source`` may log in by password."""
+        return self._attempts.wait(source)
+
+    def may_begin(self) -> bool:
+        """Count one more login over TCP; false if too many begin."""
+        if self._starts.wait():
+            return False
+        self._starts.take()
+        return True
+
+    def begin(self, hello: Hello) -> PasswordLogin | None:
+        """Begin a login; None if nobody can log in by password."""
+        challenge = self._challenges.challenge(hello.user, hello.client)
+        return None if challenge is None else PasswordLogin(hello, challenge)
+
+    def delay(self, user: str) -> float:
+        """Return how many seconds the answer to ``user`` has to wait, whatever it will be."""
+        return self._attempts.delay(user)
+
+    def failed(self, source: str, user: str, who: str, why: str) -> None:
+        """Remember a failed login, and tell the log of it."""
+        seconds = self._attempts.failed(source, user)
+        self._told.tell(who, why)
+        if seconds:
+            self._told.tell(source, f"no login by password from there for {seconds} seconds")
+
+
+def read_hello(message: list[bytes]) -> Hello:
+    """Return what the fields of a C1 say. Raises FrameError for what no client sends."""
+    if len(message) != 3:
+        raise FrameError("a first message of another form")
+    try:
+        user = user_name(message[1].decode("ascii"))
+        return Hello(user=user, client=GROUP.unpacked(message[2]), frame=pack(message))
+    except (SrpError, UnicodeDecodeError):
+        raise FrameError("a user name or a public value that no client sends") from None
+
+
+def read_proof(message: list[bytes]) -> bytes:
+    """Return the proof in the fields of a C2. Raises FrameError if there is anything else."""
+    if len(message) != 1 or len(message[0]) != PROOF_BYTES:
+        raise FrameError("a proof of another form")
+    return message[0]
+
+
+class FailuresTold:
+    """Tells the log of failed logins, one by one until there are many, and then their number."""
+
+    def __init__(self, clock: Clock, limits: Limits = LIMITS) -> None:
+        self._clock = clock
+        self._limits = limits
+        self._begin = float("-inf")
+        self._count = 0
+        self._timer: Timer | None = None
+
+    def tell(self, who: str, why: str) -> None:
+        """Tell of one failure."""
+        now = self._clock.seconds()
+        if self._timer is None and now - self._begin >= self._limits.failures_told_seconds:
+            self._begin, self._count = now, 0
+        self._count += 1
+        if self._count <= self._limits.failures_told:
+            log.warn("{who} refused: {why}", who=who, why=why)
+        elif self._timer is None:
+            left = self._begin + self._limits.failures_told_seconds - now
+            self._timer = self._clock.callLater(left, self._tell_number)
+
+    def _tell_number(self) -> None:
+        self._timer = None
+        more = self._count - self._limits.failures_told
+        self._begin, self._count = self._clock.seconds(), 0
+        log.warn("{more} more logins refused in the last minute", more=more)
