@@ -10,6 +10,7 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 
+from supervisortw.auth.powmod import powmod
 from supervisortw.core.srp import (
     BLIND_BITS,
     GROUP,
@@ -42,7 +43,7 @@ class PasswordLogin:
         user: str,
         stretched: Stretched,
         *,
-        powmod: Powmod = pow,
+        powmod: Powmod = powmod,
         random_bits: Callable[[int], int] = secrets.randbits,
     ) -> None:
         self.asked: tuple[Kdf, bytes] | None = None
