@@ -107,9 +107,9 @@ class Passwords:
         """
         given_up = self._given_up
         async with self._asking:
+            if self._worked.get(where) is failed:
+                self._worked.pop(where, None)
             known = self._worked.get(where, self._latest)
-            if known is failed:
-                known = self._latest
             if known is None or known is failed:
                 if given_up != self._given_up:  # while we waited for our turn to ask
                     raise PasswordWanted(f"{where}: {NOT_GIVEN}")

@@ -21,7 +21,7 @@ def read(path: str, most: int) -> bytes | None:
         return None
     except OSError as error:
         raise LocalError(f"cannot read {path}: {error.strerror}") from None
-    with open(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise UnsafePath(f"{path} is not a regular file")
@@ -29,10 +29,12 @@ def read(path: str, most: int) -> bytes | None:
             raise UnsafePath(f"{path} belongs to another user (uid {found.st_uid})")
         if found.st_mode & 0o077:
             raise UnsafePath(f"{path} is open to others: chmod 600 {path}")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read(most + 1)
-        except OSError as error:
-            raise LocalError(f"cannot read {path}: {error.strerror}") from None
+    except OSError as error:
+        raise LocalError(f"cannot read {path}: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
     if len(data) > most:
         raise LocalError(f"{path} has more than {most} bytes")
     return data
