@@ -85,14 +85,12 @@ class Access:
 
     async def connect(self, address: Address) -> Session:
         """Return a session with the daemon at ``address``. Raises the reasons of `remote.connect`."""
-        if isinstance(address, UnixAddress) and not self._by_name:
+        if self._noauth or (isinstance(address, UnixAddress) and not self._by_name):
             try:
-                return await self._connect(address, Way())
+                return await self._connect(address, self._without_password(address))
             except PasswordWanted:
                 if self._noauth:
                     raise PasswordWanted(f"{address}: {NEVER}") from None
-        elif self._noauth:
-            return await self._connect(address, self._unproven(address))
         return await self._by_password(address)
 
     async def _by_password(self, address: Address) -> Session:
@@ -164,8 +162,10 @@ class Access:
             )
         return Way(certificate=certificate, authorities=authorities, name=trust.name, advice=advice)
 
-    def _unproven(self, address: Address) -> Way:
+    def _without_password(self, address: Address) -> Way:
         way = self._way(address)
+        if isinstance(address, UnixAddress):
+            return way
         if not way.plain and way.certificate is None and way.authorities is None:
             raise Denied(f"{address}: {NOT_PROVEN}")
         return replace(way, login=by_peer)

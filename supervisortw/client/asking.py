@@ -25,14 +25,11 @@ class AskingLines:
     async def __call__(self, question: str, hidden: bool) -> str:
         """Return the line that was typed. Raises EOFError for Ctrl-D."""
         sys.stdout.flush()
-        _tell(question)
         waiting = Deferred.fromCoroutine(self._typed.next_line())
-        with self._interrupts.ending_with(waiting.cancel, NOTHING_SENT):
-            if hidden:
-                with unseen(sys.stdin.fileno()):
-                    line = await waiting
-            else:
-                line = await waiting
+        hiding = unseen(sys.stdin.fileno()) if hidden else contextlib.nullcontext()
+        with self._interrupts.ending_with(waiting.cancel, NOTHING_SENT), hiding:
+            _tell(question)
+            line = await waiting
         if not line:
             raise EOFError
         return line.rstrip("\n")
