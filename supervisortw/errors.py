@@ -7,6 +7,10 @@
     |  +- ConfigNotFound      no configuration file in any of the places looked at
     +- AuthError              who you are, or what you may do
     |  +- Denied
+    |  +- PasswordWanted      the daemon wants a password, and none was given
+    |  +- WrongPassword       a login by password has failed
+    |  |  +- Impostor         whoever let us in does not know what the daemon has to know
+    |  +- TooManyFailures     the daemon takes no logins from here for a while
     +- LocalError             this machine: files, sockets, processes
     |  +- AlreadyRunning      another daemon holds the state directory or the socket
     |  +- UnsafePath          a path that somebody else could change under us
@@ -79,6 +83,22 @@ class AuthError(SupervisorError):
 
 class Denied(AuthError):
     """The daemon does not let this user in, or does not let them do that."""
+
+
+class PasswordWanted(AuthError):
+    """The daemon lets nobody in without a password, and there is none."""
+
+
+class WrongPassword(AuthError):
+    """A login by password has failed: the password is wrong, or somebody stands in between."""
+
+
+class Impostor(WrongPassword):
+    """Somebody let us in who does not know what the daemon knows of the password."""
+
+
+class TooManyFailures(AuthError):
+    """Too many logins from here have failed; the daemon takes none for a while."""
 
 
 class LocalError(SupervisorError):

@@ -22,6 +22,7 @@ async def _open(desk: Desk, words: Sequence[str]) -> ExitCode:
     if str(address) in desk.hosts.names:
         desk.say([f"{address} is open already"])
         return ExitCode.OK
+    desk.begin_anew(address)
     try:
         session = await desk.hosts.open(address)
     except SupervisorError as error:
@@ -57,8 +58,8 @@ COMMANDS = (
         arguments="ADDRESS",
         summary="connect to one more daemon",
         details=(
-            "ADDRESS is the path of its control socket. Commands go to all open daemons at "
-            "once, and each line of an answer is marked with the daemon that it came from."
+            "ADDRESS is the path of its control socket, or HOST:PORT. Commands go to all open "
+            "daemons at once, and each line of an answer is marked with the daemon that it came from."
         ),
         run=_open,
     ),

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from supervisortw.client.exitcodes import ExitCode, code_of
 from supervisortw.client.hosts import Connect, Hosts
+from supervisortw.client.passwords import Ask
 from supervisortw.client.render import outcome_line
 from supervisortw.core.model import Address
 from supervisortw.core.status import Outcome, Result
@@ -27,6 +28,10 @@ async def _yes(question: str) -> bool:
     return True
 
 
+def _nothing(address: Address) -> None:
+    pass
+
+
 class Desk:
     """Where commands are carried out; one for the life of a client."""
 
@@ -37,6 +42,8 @@ class Desk:
         self.followed: set[str] = set()  # hosts; whoever follows them tells of losses himself
         self.parse_address = parse_address
         self.confirm: Callable[[str], Awaitable[bool]] = _yes
+        self.ask: Ask | None = None  # if somebody is there to be asked
+        self.begin_anew: Callable[[Address], None] = _nothing
         self.notice: Callable[[str], None] = self.complain
         self._clock = clock
 

@@ -14,6 +14,8 @@ from supervisortw.errors import SupervisorError
 
 Answer = TypeVar("Answer")
 
+GOES_ON = "interrupted; what was asked for goes on in the daemon"
+
 
 class Interrupted(SupervisorError):
     """The user pressed Ctrl-C while something was waited for."""
@@ -26,7 +28,8 @@ class Interrupts:
         self.idle: Callable[[], None] = _nothing
         self._call_in_reactor = call_in_reactor
         self._waiting: Deferred[Any] | None = None
-        self._interrupted = False
+        self._consequence = GOES_ON
+        self._interrupted = ""  # what that means for what was waited for
 
     def install(self) -> None:
         """Take the signals over from the reactor, which has to run already."""
@@ -34,9 +37,13 @@ class Interrupts:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     @contextlib.contextmanager
-    def ending_with(self, tidy: Callable[[], object]) -> Iterator[None]:
-        """Let SIGTERM call ``tidy``, which has to end what is done here, and us only after that."""
+    def ending_with(self, tidy: Callable[[], object], consequence: str = GOES_ON) -> Iterator[None]:
+        """Let SIGTERM call ``tidy``, which has to end what is done here, and us only after that.
+
+        ``consequence`` is what is said if Ctrl-C ends it.
+        """
         asked = False
+        self._consequence = consequence
 
         def asked_to_end() -> None:
             nonlocal asked
@@ -47,6 +54,7 @@ class Interrupts:
         try:
             yield
         finally:
+            self._consequence = GOES_ON
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             if asked:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -56,18 +64,18 @@ class Interrupts:
         if self._waiting is None:
             self.idle()
         else:
-            self._interrupted = True
+            self._interrupted = self._consequence
             self._waiting.cancel()
 
     async def guard(self, wait: Coroutine[Deferred[Any], Any, Answer]) -> Answer:
         """Wait; raises Interrupted if Ctrl-C ends it."""
-        self._interrupted = False
+        self._interrupted = ""
         self._waiting = waiting = Deferred.fromCoroutine(wait)
         try:
             return await waiting
         except Exception:
             if self._interrupted:
-                raise Interrupted("interrupted; what was asked for goes on in the daemon") from None
+                raise Interrupted(self._interrupted) from None
             raise
         finally:
             self._waiting = None

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import shlex
-import sys
-import threading
-from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 
 from supervisortw.client.command import Leave
 from supervisortw.client.commands import run
 from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode
 from supervisortw.client.interrupts import Interrupted, Interrupts
+from supervisortw.client.typed import StandardInput
 
 
-async def run_lines(desk: Desk, reactor: Any, prompt: str, interrupts: Interrupts) -> ExitCode:
+async def run_lines(
+    desk: Desk, typed: StandardInput, prompt: str, interrupts: Interrupts
+) -> ExitCode:
     """Carry out the lines of standard input, one after the other; return the worst exit code."""
-
-    typed = StandardInput(reactor)
 
     async def confirm(question: str) -> bool:
         desk.write(f"{question} [y/N] ")
@@ -62,32 +60,3 @@ async def run_line(desk: Desk, line: str, interrupts: Interrupts) -> ExitCode:
     except Interrupted as interrupted:
         desk.complain(str(interrupted))
         return ExitCode.INTERRUPTED
-
-
-class StandardInput:
-    """The lines of standard input, each read in a thread that nobody waits for at the end.
-
-    Whoever stops waiting for a line leaves it to the next one who does.
-    """
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._reading = False
-        self._wanted: Deferred[str] = Deferred()
-
-    async def next_line(self) -> str:
-        """Return the next line; an empty text at the end of the input."""
-        wanted: Deferred[str] = Deferred()
-        self._wanted = wanted
-        if not self._reading:
-            self._reading = True
-            threading.Thread(target=self._read, daemon=True).start()
-        return await wanted
-
-    def _read(self) -> None:
-        self._reactor.callFromThread(self._came, sys.stdin.readline())
-
-    def _came(self, line: str) -> None:
-        self._reading = False
-        if not self._wanted.called:
-            self._wanted.callback(line)

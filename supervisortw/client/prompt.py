@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Coroutine, Iterable
+from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.history import DummyHistory, FileHistory, History, InMemoryHistory
 from twisted.internet.defer import Deferred
 
 from supervisortw.client.amount import log_arguments
@@ -49,12 +50,21 @@ async def run_prompt(desk: Desk, name: str, interrupts: Interrupts) -> ExitCode:
         else:
             desk.complain(text)
 
-    async def ask(text: str, completer: Completer | None) -> str:
-        prompting = asyncio.ensure_future(
-            session.prompt_async(text, completer=completer, handle_sigint=False)
-        )
+    async def shown(prompt: Coroutine[Any, Any, str]) -> str:
+        prompting = asyncio.ensure_future(prompt)
         with interrupts.ending_with(prompting.cancel):  # it has the terminal in another mode
             return await Deferred.fromFuture(prompting)
+
+    async def ask(text: str, completer: Completer | None) -> str:
+        return await shown(session.prompt_async(text, completer=completer, handle_sigint=False))
+
+    async def ask_for(question: str, hidden: bool) -> str:
+        if session.app.is_running:  # completion wants to know something; nobody looks at that
+            raise EOFError
+        asking: PromptSession[str] = PromptSession(
+            history=DummyHistory(), interrupt_exception=EOFError
+        )
+        return await shown(asking.prompt_async(question, is_password=hidden, handle_sigint=False))
 
     async def confirm(question: str) -> bool:
         try:
@@ -65,6 +75,7 @@ async def run_prompt(desk: Desk, name: str, interrupts: Interrupts) -> ExitCode:
 
     desk.notice = notice
     desk.confirm = confirm
+    desk.ask = ask_for
     desk.say(["supervisorctl: 'help' shows the commands, Tab completes, Ctrl-D leaves"])
     await run_line(desk, "status", interrupts)
     try:

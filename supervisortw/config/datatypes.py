@@ -14,6 +14,7 @@ import unicodedata
 
 from supervisortw.config.wording import quoted
 from supervisortw.core.envfile import variable
+from supervisortw.core.fingerprint import parse_fingerprint
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import (
     DAEMON_STREAMS,
@@ -30,6 +31,7 @@ from supervisortw.core.model import (
     UnixAddress,
 )
 from supervisortw.core.signals import signal_number
+from supervisortw.core.srp import user_name
 from supervisortw.core.syslog import FACILITIES, PORT, SyslogAddress, Transport
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
@@ -266,6 +268,29 @@ def user(text: str) -> str:
     if not text or odd or len(text) > LIMITS.user_characters:
         raise ValueError("expected the name or the number of a user")
     return text
+
+
+def login_name(text: str) -> str:
+    """Return the name of a user of a password file."""
+    return user_name(text)
+
+
+def host_name(text: str) -> str:
+    """Return the name or the address of a host."""
+    if text.count(":") > 1:
+        return _ipv6(text)
+    if not _HOST.match(text):
+        raise ValueError("expected the name or the address of a host")
+    return text.lower()
+
+
+def fingerprint_of(text: str) -> tuple[TcpAddress, bytes]:
+    """Return the TCP address of a daemon, and the SHA-256 of its certificate."""
+    where, _, told = text.partition(" ")
+    found = address(where)
+    if not isinstance(found, TcpAddress):
+        raise ValueError("a fingerprint is for a daemon at HOST:PORT")  # noqa: TRY004
+    return found, parse_fingerprint(told.strip())
 
 
 def owner(text: str) -> tuple[str, str | None]:

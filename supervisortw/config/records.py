@@ -7,11 +7,14 @@ cannot be shared.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from supervisortw.config import places
 from supervisortw.config.paths import Claims, Directories, addresses, check_socket_path
 from supervisortw.config.problems import Place, Problems
 from supervisortw.config.section import Values
+from supervisortw.config.wording import shown
 from supervisortw.core.model import (
     Address,
     ClientSettings,
@@ -119,9 +122,28 @@ def _in_runtime_directory(
 
 def client_settings(values: Values, directories: Directories, problems: Problems) -> ClientSettings:
     """Return the settings of supervisorctl."""
+
+    def path(attribute: str) -> str | None:
+        text = values.get(attribute)
+        return None if text is None else directories.absolute(text, values.place(attribute))
+
     return ClientSettings(
         sockets=tuple(_sockets(values, directories, problems)),
         prompt=values.get("prompt"),
         noauth=values.get("noauth"),
         user=values.get("user"),
+        password_file=path("password_file"),
+        tls_ca=path("tls_ca"),
+        tls_name=values.get("tls_name"),
+        fingerprints=_fingerprints(values, problems),
+        insecure_plaintext=values.get("insecure_plaintext"),
     )
+
+
+def _fingerprints(values: Values, problems: Problems) -> Mapping[str, bytes]:
+    found: dict[str, bytes] = {}
+    given = values.get("fingerprint") or []
+    for (address, digest), place in zip(given, values.places("fingerprint"), strict=True):
+        if found.setdefault(str(address), digest) != digest:
+            problems.add(place, f"a second fingerprint for {shown(str(address))}")
+    return MappingProxyType(found)

@@ -200,6 +200,12 @@ class Limits:
     reconnect_seconds_most: float = 5.0
     shown_characters: int = 8192  # of one line among those of others; longer ones come in parts
 
+    # The client's logins by password.
+    known_hosts: int = 5_000  # lines; the oldest are forgotten
+    known_hosts_bytes: int = 4 * 1024 * 1024  # 5,000 lines with the longest names
+    stretched_at_once: int = 2  # passwords; each takes a core, and 128 MiB
+    failed_logins: int = 3  # in a row at one daemon: each lets somebody in between guess once
+
     # A simulation.
     simulated_seconds: float = 100 * 365 * 86_400.0  # longer times are not exact any more
     simulated_calls: int = 200_000  # timers that run out: up to half a minute of computing

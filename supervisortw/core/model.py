@@ -11,6 +11,7 @@ import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from supervisortw.core.syslog import LOCAL_SYSLOG, SyslogAddress
 
@@ -295,12 +296,20 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
-    """What ``supervisorctl.conf`` says: where to connect, and how the prompt looks."""
+    """What ``supervisorctl.conf`` says: where to connect, as whom, and how the prompt looks.
+
+    ``fingerprints`` has the SHA-256 of certificates by the addresses of their daemons.
+    """
 
     sockets: tuple[Address, ...]
     prompt: str = "supervisor"
     noauth: bool = False
     user: str | None = None
+    password_file: str | None = None
+    tls_ca: str | None = None
+    tls_name: str | None = None
+    fingerprints: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}))
+    insecure_plaintext: bool = False
 
 
 def is_program_name(text: str) -> bool:

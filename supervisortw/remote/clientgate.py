@@ -5,34 +5,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from supervisortw.core.limits import LIMITS, Limits
-from supervisortw.errors import Denied, SupervisorError, TimedOut, Unreachable
+from supervisortw.core.srp import SrpError
+from supervisortw.errors import SupervisorError, TimedOut, Unreachable
 from supervisortw.interfaces import Clock, Timer
-from supervisortw.remote.frames import (
-    ADMITTED,
-    PEER,
-    REFUSED,
-    FrameError,
-    FrameReader,
-    fields,
-    pack,
-)
+from supervisortw.remote.clientchannels import Channel
+from supervisortw.remote.frames import FrameError, FrameReader, fields, pack
 from supervisortw.remote.limited import LimitedBroker
-from supervisortw.remote.peers import PeerOf, identified, peer_credentials
+from supervisortw.remote.login import Login, by_peer
 
 
+@implementer(IHandshakeListener)
 class ClientGate(Protocol):
-    """The client's side of one connection to ``where``, which is how messages call the daemon.
+    """The client's side of one connection over ``channel``.
 
-    ``opened`` fires with a broker on which calls can be made, or fails with Denied, Unreachable or
-    TimedOut. Nothing is sent to a server that runs as a user not among ``trusted_uids()``.
+    ``opened`` fires with a broker on which calls can be made once ``login`` has had us let in, or fails
+    with AuthError, Unreachable or TimedOut. Nothing is sent where the channel says so.
     """
 
     def __init__(
@@ -40,74 +37,102 @@ class ClientGate(Protocol):
         *,
         clock: Clock,
         broker: Callable[[], LimitedBroker],
-        trusted_uids: Callable[[], Container[int]],
-        where: str,
-        peer_of: PeerOf = peer_credentials,
+        channel: Channel,
+        login: Login = by_peer,
         limits: Limits = LIMITS,
     ) -> None:
+        self.where = channel.where
         self.opened: Deferred[LimitedBroker] = Deferred(self._cancelled)
         self._clock = clock
         self._make_broker = broker
-        self._trusted_uids = trusted_uids
-        self._where = where
-        self._peer_of = peer_of
+        self._channel = channel
+        self._login = login
         self._limits = limits
-        self._reader = FrameReader(maximum=limits.gate_frame_bytes)
+        self._reader = FrameReader(expected=0, maximum=limits.gate_frame_bytes)
+        self._asked: Deferred[list[bytes]] | None = None
+        self._logging_in: Deferred[None] | None = None
         self._timer: Timer | None = None
         self._broker: LimitedBroker | None = None
         self._over = False  # `opened` has its result
         self.transport: Any = None
 
+    # From the transport.
+
     def connectionMade(self) -> None:
-        """Look who listens; say hello to somebody trusted."""
+        """Log in, or wait for the handshake first."""
         if self._over:
             self.transport.abortConnection()
             return
-        peer = identified(self._peer_of(self.transport))
-        if peer is None:
-            reason = "the system does not say who listens there; nothing was sent"
-            self._fail(Denied(f"{self._where}: {reason}"))
-        elif peer.uid not in self._trusted_uids():
-            reason = f"a process of another user (uid {peer.uid}) listens there; nothing was sent"
-            self._fail(Denied(f"{self._where}: {reason}"))
-        else:
-            self._timer = self._clock.callLater(self._limits.answer_seconds, self._too_late)
-            self.transport.write(pack([PEER]))
+        self._start_timer()
+        if not self._channel.shakes_hands:
+            self._begin()
+
+    def handshakeCompleted(self) -> None:
+        """Log in."""
+        if not self._over:
+            self._begin()
 
     def dataReceived(self, data: bytes) -> None:
-        """Read the answer; what comes behind it is the broker's."""
+        """Read the answer; what comes behind the last is the broker's."""
         if self._broker is not None:
             self._broker.dataReceived(data)
         elif not self._over:
             try:
                 for payload in self._reader.feed(data):
                     self._answered(fields(payload))
+                self._bear_rest()
             except FrameError:
                 self._not_ours()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell whoever waits, here or at the broker."""
         broker, self._broker = self._broker, None
+        self.transport = None
         if broker is not None:
             broker.connectionLost(reason)
-        if not self._over:
-            self._settle()
-            what = "the connection was closed before it was of use"
-            self.opened.errback(Unreachable(f"{self._where}: {what}"))
+        self._fail(self._channel.lost(reason))
 
     def not_connected(self, error: SupervisorError) -> None:
         """Tell whoever waits that there is no connection to be had, because of ``error``."""
         self._fail(error)
 
-    def _answered(self, answer: list[bytes]) -> None:
-        if answer == [ADMITTED]:
-            self._hand_over()
-        elif answer == [REFUSED]:
-            self._fail(Denied(f"{self._where}: the daemon does not let this user in"))
-        else:
-            self._not_ours()
+    # For the login.
 
-    def _hand_over(self) -> None:
+    def ask(self, message: Sequence[bytes]) -> Deferred[list[bytes]]:
+        """Send a frame with these fields; return those of the frame that answers it."""
+        asked: Deferred[list[bytes]] = Deferred()
+        self._asked = asked
+        self._reader.expect()
+        self._start_timer()
+        self.transport.write(pack(message))
+        return asked
+
+    def _begin(self) -> None:
+        try:
+            binding = self._channel.binding(self.transport)
+        except SupervisorError as error:
+            self._fail(error)
+            return
+        self._logging_in = Deferred.fromCoroutine(self._login(self, binding))
+        self._logging_in.addCallbacks(self._hand_over, self._not_let_in)
+        if self._over:  # the connection was lost in the same moment
+            self._settle()
+
+    def _answered(self, answer: list[bytes]) -> None:
+        self._stop_timer()
+        asked, self._asked = self._asked, None
+        assert asked is not None, "the reader gives what was asked for"
+        asked.callback(answer)
+
+    def _bear_rest(self) -> None:
+        """Raise FrameError for bytes that come before they are asked for."""
+        if self._asked is None and self._broker is None and self._reader.rest:
+            raise FrameError("more than the answer")
+
+    def _hand_over(self, _: None) -> None:
+        if self._over:
+            return
+        self._start_timer()
         broker = self._broker = self._make_broker()
         broker.notifyOnConnect(self._ready)
         broker.makeConnection(self.transport)
@@ -115,33 +140,57 @@ class ClientGate(Protocol):
         if rest:
             broker.dataReceived(rest)
 
+    def _not_let_in(self, failure: Failure) -> None:
+        if self._over:
+            return
+        if failure.check(FrameError, SrpError):
+            self._not_ours()
+        elif isinstance(failure.value, SupervisorError):
+            self._fail(failure.value)
+        else:
+            self._fail(failure)
+
+    # The end.
+
     def _ready(self) -> None:
         if not self._over and self._broker is not None:
             self._settle()
             self.opened.callback(self._broker)
 
-    def _too_late(self) -> None:
-        self._timer = None
-        seconds = self._limits.answer_seconds
-        self._fail(TimedOut(f"{self._where}: no answer in {seconds:g} seconds"))
-
     def _not_ours(self) -> None:
-        self._fail(Unreachable(f"{self._where}: what listens there is no supervisord"))
+        self._fail(Unreachable(f"{self.where}: what listens there is no supervisord"))
 
     def _cancelled(self, opened: Deferred[LimitedBroker]) -> None:
         self._settle()
+        self._abort()
+
+    def _fail(self, error: SupervisorError | Failure) -> None:
+        if not self._over:
+            self._settle()
+            self._abort()
+            self.opened.errback(error)
+
+    def _abort(self) -> None:
         if self.transport is not None:
             self.transport.abortConnection()
 
-    def _fail(self, error: SupervisorError) -> None:
-        if not self._over:
-            self._settle()
-            if self.transport is not None:
-                self.transport.abortConnection()
-            self.opened.errback(error)
-
     def _settle(self) -> None:
         self._over = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
+        logging_in, self._logging_in = self._logging_in, None
+        if logging_in is not None:
+            logging_in.cancel()
+
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        self._timer = self._clock.callLater(self._limits.answer_seconds, self._too_late)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _too_late(self) -> None:
+        self._timer = None
+        seconds = self._limits.answer_seconds
+        self._fail(TimedOut(f"{self.where}: no answer in {seconds:g} seconds"))

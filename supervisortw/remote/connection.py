@@ -5,21 +5,15 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError
-from twisted.internet.protocol import ClientFactory
-from twisted.python.failure import Failure
 from twisted.spread import pb
 
-from supervisortw.auth.users import user_name
 from supervisortw.core.happening import EventsAnswer
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.model import Address, TcpAddress, UnixAddress
+from supervisortw.core.model import Address
 from supervisortw.core.status import (
     DaemonStatus,
     Explained,
@@ -31,7 +25,6 @@ from supervisortw.core.status import (
 )
 from supervisortw.errors import (
     BadRequest,
-    Denied,
     Refused,
     RemoteError,
     SupervisorError,
@@ -40,29 +33,25 @@ from supervisortw.errors import (
 )
 from supervisortw.interfaces import Cancel, Clock
 from supervisortw.remote import wire
-from supervisortw.remote.clientgate import ClientGate
+from supervisortw.remote.dialling import Way, dial
 from supervisortw.remote.follow import EventReceiver, Receiver
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.security import Unsendable
 
 NOT_UNDERSTOOD = "the daemon's answer is not understood; is it of another version?"
-NO_TCP_YET = "control over TCP is not part of this version"
-_NO_PERMISSION = frozenset({errno.EACCES, errno.EPERM})
 
 
 def _ignore(_: object) -> None:
     pass
 
 
-async def connect(reactor: Any, address: Address) -> Session:
-    """Return a session with the daemon at ``address``.
+async def connect(reactor: Any, address: Address, way: Way | None = None) -> Session:
+    """Return a session with the daemon at ``address``, by default as who the kernel says that we are.
 
-    Raises Unreachable, Denied, TimedOut, or BadRequest for another version of the protocol, with a
+    Raises Unreachable, AuthError, TimedOut, or BadRequest for another version of the protocol, with a
     text that names the address.
     """
-    if isinstance(address, TcpAddress):
-        raise Unreachable(f"{address}: {NO_TCP_YET}")
-    broker = await _open(reactor, address)
+    broker = await dial(reactor, address, way or Way())
     session = Session(address, broker, reactor)
     try:
         session.hello = await session.call("hello")
@@ -294,73 +283,6 @@ class _Watch:
 
 def _nothing() -> None:
     pass
-
-
-async def _open(reactor: Any, address: UnixAddress) -> LimitedBroker:
-    gate = ClientGate(
-        clock=reactor,
-        broker=lambda: _client_broker(reactor, address),
-        trusted_uids=lambda: trusted_uids(address.path),
-        where=address.path,
-    )
-    dialling = _Dialling(gate, address.path)
-    reactor.connectUNIX(address.path, dialling, timeout=int(LIMITS.answer_seconds))
-    return await gate.opened
-
-
-class _Dialling(ClientFactory):
-    """Connects ``gate``. Twisted's endpoints do it too, and cost each command time to import them."""
-
-    noisy = False
-
-    def __init__(self, gate: ClientGate, path: str) -> None:
-        self._gate = gate
-        self._path = path
-
-    def buildProtocol(self, address: Any) -> ClientGate:
-        return self._gate
-
-    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
-        error = reason.value
-        assert isinstance(error, ConnectError), "the reactor promises one"
-        self._gate.not_connected(_why_not(error, self._path))
-
-
-def _client_broker(reactor: Any, address: UnixAddress) -> LimitedBroker:
-    return LimitedBroker(1, clock=reactor, who=str(address))
-
-
-def _why_not(error: ConnectError, path: str) -> Unreachable | Denied:
-    """Tell why there is no connection to the socket ``path``, and what to do."""
-    if isinstance(error.osError, int) and error.osError in _NO_PERMISSION:
-        return Denied(f"{path}: {_whose(path)}: use sudo")
-    if not os.path.exists(path):
-        return Unreachable(f"{path}: no such socket; is supervisord running?")
-    return Unreachable(f"{path}: nobody listens there; supervisord is not running")
-
-
-def _whose(path: str) -> str:
-    """Say to whom the daemon at ``path`` belongs, as far as one may look."""
-    for place in (path, os.path.dirname(path)):
-        try:
-            return f"that daemon belongs to {user_name(os.stat(place).st_uid)}"
-        except OSError:
-            continue
-    return "that daemon belongs to another user"
-
-
-def trusted_uids(path: str) -> frozenset[int]:
-    """Return whose daemon at the socket ``path`` is believed: root's, ours, and the owner's.
-
-    The owner counts if both the socket and its directory are theirs, so that nobody can put a socket
-    into the directory of somebody else and be believed.
-    """
-    trusted = {0, os.geteuid()}
-    try:
-        owners = {os.lstat(path).st_uid, os.stat(os.path.dirname(path)).st_uid}
-    except OSError:
-        return frozenset(trusted)
-    return frozenset(trusted | owners if len(owners) == 1 else trusted)
 
 
 def _outcomes(plain: Any) -> list[Outcome]:

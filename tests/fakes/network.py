@@ -13,6 +13,7 @@ from supervisortw.core.model import UnixAddress
 from supervisortw.daemon.asked import AskedBy
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.interfaces import Control
+from supervisortw.remote.clientchannels import UnixChannel
 from supervisortw.remote.clientgate import ClientGate
 from supervisortw.remote.connection import Session
 from supervisortw.remote.gate import ServerGate
@@ -37,9 +38,7 @@ class Network:
         self.client = ClientGate(
             clock=clock,
             broker=lambda: LimitedBroker(1, clock=clock, who="daemon"),
-            trusted_uids=lambda: {0},
-            where=str(ADDRESS),
-            peer_of=lambda transport: ROOT,
+            channel=UnixChannel(str(ADDRESS), lambda: {0}, lambda transport: ROOT),
         )
         self.pump = iosim.connect(
             self.gate,

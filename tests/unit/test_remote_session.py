@@ -27,14 +27,16 @@ from supervisortw.core.model import TcpAddress
 from supervisortw.errors import (
     BadRequest,
     Denied,
+    PasswordWanted,
     Refused,
     RemoteError,
     SupervisorError,
     TimedOut,
     Unreachable,
 )
-from supervisortw.remote import connection, peers, wire
-from supervisortw.remote.connection import Session, connect, trusted_uids
+from supervisortw.remote import connection, dialling, peers, wire
+from supervisortw.remote.connection import Session, connect
+from supervisortw.remote.dialling import trusted_uids
 from supervisortw.remote.gate import ServerGate
 from supervisortw.remote.peers import Peer
 from supervisortw.remote.realm import control_portal
@@ -429,10 +431,12 @@ class TestConnect:
         dialled.pump.flush()
         assert dialled.transport.disconnected
 
-    def test_ports_are_not_part_of_this_version(self) -> None:
+    def test_over_tcp_nobody_is_asked_without_a_login(self) -> None:
+        reactor = MemoryReactorClock()
         address = TcpAddress(host="::1", port=9001)
-        with pytest.raises(Unreachable, match=r"^\[::1\]:9001: control over TCP"):
-            assert Asked(connect(MemoryReactorClock(), address)).answer
+        with pytest.raises(PasswordWanted, match=r"^\[::1\]:9001: .*-u NAME"):
+            assert Asked(connect(reactor, address)).answer
+        assert reactor.tcpClients == []
 
     def test_nobody_listens(self, dialled: Dialled, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os.path, "exists", lambda path: True)
@@ -447,17 +451,17 @@ class TestConnect:
     def test_no_permission_says_whose_it_is(
         self, dialled: Dialled, code: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(connection, "_whose", lambda path: "that daemon belongs to root")
+        monkeypatch.setattr(dialling, "_whose", lambda path: "that daemon belongs to root")
         expected = f"{ADDRESS}: that daemon belongs to root: use sudo"
         assert dialled.fail(ConnectError(osError=code)) == expected
 
     def test_whose_it_is(self, tmp_path: Any) -> None:
-        me = connection.user_name(os.geteuid())
+        me = dialling.user_name(os.geteuid())
         (tmp_path / "s").write_text("")
-        assert connection._whose(f"{tmp_path}/s") == f"that daemon belongs to {me}"
-        assert connection._whose(f"{tmp_path}/gone") == f"that daemon belongs to {me}"
+        assert dialling._whose(f"{tmp_path}/s") == f"that daemon belongs to {me}"
+        assert dialling._whose(f"{tmp_path}/gone") == f"that daemon belongs to {me}"
         expected = "that daemon belongs to another user"
-        assert connection._whose(f"{tmp_path}/gone/gone") == expected
+        assert dialling._whose(f"{tmp_path}/gone/gone") == expected
 
 
 class _Wire:

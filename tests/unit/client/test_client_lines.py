@@ -14,12 +14,12 @@ from fakes.terminal import Terminal
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
-from supervisortw.client import lines
 from supervisortw.client.command import Leave
 from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode, code_of
 from supervisortw.client.interrupts import Interrupted, Interrupts
-from supervisortw.client.lines import StandardInput, run_line, run_lines
+from supervisortw.client.lines import run_line, run_lines
+from supervisortw.client.typed import StandardInput
 from supervisortw.config.typed import parse_address
 from supervisortw.errors import (
     AlreadyRunning,
@@ -44,6 +44,7 @@ class Person:
         self.terminal = Terminal(A)
         self.desk = self.terminal.desk
         self.interrupts = Interrupts(lambda function: function())
+        self.typed: Typed | None = None
 
     def begin(self, line: str) -> Asked[ExitCode]:
         return Asked(run_line(self.desk, line, self.interrupts))
@@ -228,10 +229,10 @@ class TestBeingAskedToEnd:
 class Typed:
     """Standard input as a list of lines; every read is answered when the test says so."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *typed: str) -> None:
+    def __init__(self, person: Person, *typed: str) -> None:
         self.waiting: Deferred[str] | None = None
         self._lines = list(typed)
-        monkeypatch.setattr(lines, "StandardInput", lambda reactor: self)
+        person.typed = self
 
     async def next_line(self) -> str:
         if self._lines:
@@ -242,60 +243,52 @@ class Typed:
 
 class TestRunLines:
     def run(self, person: Person, prompt: str = "") -> Asked[ExitCode]:
-        asked = Asked(run_lines(person.desk, None, prompt, person.interrupts))
+        asked = Asked(run_lines(person.desk, person.typed, prompt, person.interrupts))
         person.terminal.pass_time(10)
         return asked
 
-    def test_to_the_end_of_the_input(self, person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-        Typed(monkeypatch, "start web\n", "\n", "pid web\n", "")
+    def test_to_the_end_of_the_input(self, person: Person) -> None:
+        Typed(person, "start web\n", "\n", "pid web\n", "")
         assert self.run(person).answer is ExitCode.OK
         assert person.desk.printed() == ["web: started, pid 101", "101"]
 
-    def test_one_after_the_other(self, person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-        Typed(monkeypatch, "start web\n", "stop web\n", "")
+    def test_one_after_the_other(self, person: Person) -> None:
+        Typed(person, "start web\n", "stop web\n", "")
         self.run(person)
         assert person.desk.printed() == ["web: started, pid 101", "web: stopped"]
 
-    def test_the_worst_code_counts_and_later_lines_are_carried_out(
-        self, person: Person, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        Typed(monkeypatch, "start nosuch\n", "signal NOSUCH all\n", "nonsense\n", "start web\n", "")
+    def test_the_worst_code_counts_and_later_lines_are_carried_out(self, person: Person) -> None:
+        Typed(person, "start nosuch\n", "signal NOSUCH all\n", "nonsense\n", "start web\n", "")
         assert self.run(person).answer is ExitCode.REFUSED
         assert person.desk.printed() == ["web: started, pid 101"]
 
-    def test_quit_ends_it_with_the_worst_code_so_far(
-        self, person: Person, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        Typed(monkeypatch, "start nosuch\n", "quit\n", "start web\n", "")
+    def test_quit_ends_it_with_the_worst_code_so_far(self, person: Person) -> None:
+        Typed(person, "start nosuch\n", "quit\n", "start web\n", "")
         assert self.run(person).answer is ExitCode.SOME_FAILED
         assert ("start", "web") not in person.terminal.daemon().asked
 
-    def test_a_prompt_stands_before_each_line(
-        self, person: Person, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        Typed(monkeypatch, "pid\n", "")
+    def test_a_prompt_stands_before_each_line(self, person: Person) -> None:
+        Typed(person, "pid\n", "")
         self.run(person, "supervisor> ")
         assert person.desk.out == "supervisor> 4000\nsupervisor> "
 
     @pytest.mark.parametrize(("typed", "done"), [("y\n", True), ("YES\n", True), ("no\n", False)])
     def test_somebody_at_a_prompt_is_asked_before_a_shutdown(
-        self, person: Person, typed: str, done: bool, monkeypatch: pytest.MonkeyPatch
+        self, person: Person, typed: str, done: bool
     ) -> None:
-        Typed(monkeypatch, "shutdown\n", typed, "")
+        Typed(person, "shutdown\n", typed, "")
         self.run(person, "supervisor> ")
         assert "Stop all programs, and supervisord at /run/a? [y/N] " in person.desk.out
         assert (("shutdown",) in person.terminal.daemon().asked) is done
 
-    def test_a_pipe_is_not_asked(self, person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-        Typed(monkeypatch, "shutdown\n", "")
+    def test_a_pipe_is_not_asked(self, person: Person) -> None:
+        Typed(person, "shutdown\n", "")
         assert self.run(person).answer is ExitCode.OK
         assert "[y/N]" not in person.desk.out
         assert person.terminal.daemon().asked == [("shutdown",)]
 
-    def test_ctrl_c_while_a_line_is_waited_for_ends_it(
-        self, person: Person, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        typed = Typed(monkeypatch, "pid\n")
+    def test_ctrl_c_while_a_line_is_waited_for_ends_it(self, person: Person) -> None:
+        typed = Typed(person, "pid\n")
         asked = self.run(person)
         assert typed.waiting is not None
         assert not asked.done
@@ -303,9 +296,9 @@ class TestRunLines:
         assert asked.answer is ExitCode.INTERRUPTED
 
     def test_at_a_prompt_ctrl_c_drops_the_line_and_the_next_one_is_waited_for(
-        self, person: Person, monkeypatch: pytest.MonkeyPatch
+        self, person: Person
     ) -> None:
-        typed = Typed(monkeypatch, "pid\n")
+        typed = Typed(person, "pid\n")
         asked = self.run(person, "supervisor> ")
         for _ in range(2):
             person.interrupts.interrupt()
@@ -315,10 +308,8 @@ class TestRunLines:
         assert asked.answer is ExitCode.OK
         assert person.desk.out.count("supervisor> ") == 4
 
-    def test_ctrl_c_is_no_answer_to_a_question(
-        self, person: Person, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        typed = Typed(monkeypatch, "shutdown\n")
+    def test_ctrl_c_is_no_answer_to_a_question(self, person: Person) -> None:
+        typed = Typed(person, "shutdown\n")
         asked = self.run(person, "supervisor> ")
         person.interrupts.interrupt()
         assert not asked.done
@@ -328,10 +319,8 @@ class TestRunLines:
         assert typed.waiting is not None
         typed.waiting.callback("")
 
-    def test_ctrl_c_during_a_command_does_not_lose_the_next_lines(
-        self, person: Person, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        Typed(monkeypatch, "tail -f web\n", "pid\n", "")
+    def test_ctrl_c_during_a_command_does_not_lose_the_next_lines(self, person: Person) -> None:
+        Typed(person, "tail -f web\n", "pid\n", "")
         asked = self.run(person)
         assert not asked.done
         person.interrupts.interrupt()
@@ -344,7 +333,7 @@ class Threads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
         self.started: list[Callable[[], None]] = []
-        monkeypatch.setattr(lines.threading, "Thread", self.make)
+        monkeypatch.setattr("threading.Thread", self.make)
         monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
     def make(self, *, target: Callable[[], None], daemon: bool) -> SimpleNamespace:

@@ -7,6 +7,7 @@ from twisted.python.failure import Failure
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.errors import Denied, TimedOut, Unreachable
+from supervisortw.remote.clientchannels import UnixChannel
 from supervisortw.remote.clientgate import ClientGate
 from supervisortw.remote.frames import pack
 from supervisortw.remote.limited import LimitedBroker
@@ -28,9 +29,7 @@ class Client:
         self.gate = ClientGate(
             clock=self.clock,
             broker=self.broker,
-            trusted_uids=lambda: trusted,
-            where="/run/control.sock",
-            peer_of=lambda transport: peer,
+            channel=UnixChannel("/run/control.sock", lambda: trusted, lambda transport: peer),
         )
         self.results: list = []
         self.gate.opened.addBoth(self.results.append)

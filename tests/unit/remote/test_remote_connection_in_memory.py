@@ -10,6 +10,7 @@ from twisted.test import iosim
 from supervisortw.core.limits import LIMITS
 from supervisortw.errors import RemoteError
 from supervisortw.remote.admission import AdmissionCounter
+from supervisortw.remote.clientchannels import UnixChannel
 from supervisortw.remote.clientgate import ClientGate
 from supervisortw.remote.gate import ServerGate
 from supervisortw.remote.limited import LimitedBroker
@@ -66,9 +67,7 @@ class Network:
         self.client = ClientGate(
             clock=self.clock,
             broker=lambda: LimitedBroker(1, clock=self.clock),
-            trusted_uids=lambda: {0},
-            where="memory",
-            peer_of=lambda transport: ME,
+            channel=UnixChannel("memory", lambda: {0}, lambda transport: ME),
         )
         self.root = root
         self.admission = admission
