@@ -21,10 +21,9 @@ from twisted.logger import Logger
 from supervisortw import __version__
 from supervisortw.core.descriptors import needed
 from supervisortw.core.happening import Kind
-from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
 from supervisortw.core.model import STDERR, Configuration, Process, Settings
-from supervisortw.core.passwd import parse
+from supervisortw.core.passwd import NOBODY
 from supervisortw.core.plan import Layout
 from supervisortw.daemon import proc
 from supervisortw.daemon.activation import Activated
@@ -70,6 +69,7 @@ from supervisortw.daemon.threads import in_thread
 from supervisortw.errors import LocalError, Refused
 from supervisortw.inforce import InForce
 from supervisortw.interfaces import DescriptorStore
+from supervisortw.passwords.accounts import Accounts
 from supervisortw.remote.realm import control_portal
 from supervisortw.remote.server import ControlFactory, peer_pid
 
@@ -178,10 +178,29 @@ class DaemonService(Service):
         if logbook is not None:
             anchor = heritage.left.logs.get(DAEMON_LOG)
             logbook.target.go_on(anchor, partial(self._journal.log, DAEMON_LOG))
-        portal = control_portal(partial(AskedBy, self.supervisor), self._history.asked)
-        self._factory = ControlFactory(portal, reactor)
-        tcp = TcpControl(self._factory, _load_tls, _has_users, self._in_thread, reactor)
+        settings = configuration.settings
+        self._accounts = Accounts(settings.passwdfile, reactor)
+        asked_by = partial(AskedBy, self.supervisor)
+        self._factory = ControlFactory(
+            control_portal(asked_by, self._history.asked, self._accounts),
+            reactor,
+            self._accounts,
+            peer_login=settings.peer_login,
+            sessions_open=self._accounts.sessions_open,
+        )
+        tcp = TcpControl(self._factory, _load_tls, self._has_users, self._in_thread, reactor)
         self.listeners = Listeners(self._factory, tcp, peer_pid, reactor, activated)
+
+    def _has_users(self) -> bool:
+        """True if anybody can log in by password."""
+        passwd = self._accounts.passwd()
+        return passwd is not None and passwd.enabled > 0
+
+    def _accounts_have_changed(self) -> None:
+        self._factory.revise(self._accounts.passwd() if self._accounts.is_wanted else NOBODY)
+        if self.listeners.refused and self._has_users():  # which can be what they have waited for
+            changing = self.listeners.change(self.supervisor.configuration.settings)
+            changing.addErrback(lambda failure: log.failure("control sockets not opened", failure))
 
     def _fetched_store(self) -> DescriptorStore:
         """Return the store, with what the daemon before had kept there."""
@@ -254,6 +273,7 @@ class DaemonService(Service):
         self._on_signal(signal.SIGHUP, self._reload)
         self._on_signal(signal.SIGUSR2, self.supervisor.outputs.reopen)
         self.listeners.watch(self.supervisor.configuration.settings)
+        self._accounts.watch(self._accounts_have_changed)
         self._history.note(Kind.DAEMON, self._beginning())
         try:
             self.supervisor.boot()
@@ -320,6 +340,7 @@ class DaemonService(Service):
         self._compressor.stop()
         self._notices.close_all()
         await self.listeners.close()
+        self._accounts.close()
         self._factory.close_sessions()
         self._deputies.close()
         if self._heritage.link is None:
@@ -397,6 +418,9 @@ class DaemonService(Service):
     def notes(self) -> list[str]:
         """Return what an operator should know about the daemon."""
         notes = [*self.listeners.notes(), *self.sockets.notes(), *self.supervisor.outputs.notes()]
+        about_passwords = self._accounts.note()
+        if about_passwords is not None:
+            notes.append(about_passwords)
         if self._room_note is not None:
             notes.append(self._room_note)
         if self._heritage.link is not None and not self._is_held:
@@ -435,6 +459,8 @@ class DaemonService(Service):
                     self._logbook.target.move(new.logfile, daemon_log_directory(new.logfile))
         except LocalError as error:
             remarks.append(str(error))
+        self._factory.peer_login = new.peer_login
+        self._accounts.move(new.passwdfile)
         if self.listeners.differ(new):
             await self.listeners.change(new)
         return [*remarks, *self.listeners.notes()]
@@ -446,17 +472,6 @@ def _load_tls() -> Tls:
     except ImportError as error:
         raise LocalError(f"TLS cannot be used: {error}") from None
     return tls
-
-
-def _has_users(settings: Settings) -> bool:
-    """True if anybody can log in by password."""
-    if settings.passwdfile is None:
-        return False
-    try:
-        with open(settings.passwdfile, encoding="ascii") as file:
-            return bool(parse(file.read(LIMITS.passwd_bytes)).enabled)
-    except (OSError, ValueError):
-        return False
 
 
 def _twistd_log() -> Output:

@@ -101,6 +101,9 @@ class Passwd:
         )
 
 
+NOBODY = Passwd(secret=b"", realm=b"")  # of a daemon that knows no users by their passwords
+
+
 def parse(text: str) -> Passwd:
     """Return what a password file says. Raises PasswdError for anything that is not as it should be."""
     lines = text.split("\n")

@@ -62,7 +62,7 @@ class TcpControl:
         self,
         channels: Channels,
         load_tls: Callable[[], Tls],
-        has_users: Callable[[Settings], bool],
+        has_users: Callable[[], bool],
         in_thread: Callable[[Callable[[], Tls]], Awaitable[object]],
         reactor: Any,
     ) -> None:
@@ -84,7 +84,7 @@ class TcpControl:
             except LocalError as error:
                 pair = str(error)
         keys = (settings.insecure_plaintext, settings.insecure_anonymous, settings.insecure_remote)
-        return settings.tls, self._has_users(settings), *keys, pair
+        return settings.tls, self._has_users(), *keys, pair
 
     async def prepare(self, wanted: Sequence[Address], settings: Settings) -> None:
         """Import what `open` will need, without holding others up."""
@@ -95,7 +95,7 @@ class TcpControl:
     def open(self, address: TcpAddress, bound: socket.socket, settings: Settings) -> ControlPort:
         """Listen on ``bound``, which is closed if that is refused. Raises LocalError."""
         try:
-            verdict = judge(bound.getsockname()[0], settings, passwords=self._has_users(settings))
+            verdict = judge(bound.getsockname()[0], settings, passwords=self._has_users())
             if not verdict.allowed:
                 raise LocalError(verdict.why)
             factory, spoken = self._spoken(verdict, settings)

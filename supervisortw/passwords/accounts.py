@@ -32,6 +32,11 @@ class Accounts:
         self._seen: Stamp | None = None  # when `changed` was called last
         self._trouble = ""
 
+    @property
+    def is_wanted(self) -> bool:
+        """True if there shall be a file, whether it is there and good or not."""
+        return self._file is not None
+
     def passwd(self) -> Passwd | None:
         """Return what is in the file now, or None if there is none that can be believed.
 

@@ -36,7 +36,7 @@ class FakeTcp:
         self.made = 0
         self.trouble: LocalError | None = None
         self.control = TcpControl(
-            self, self.load, lambda settings: self.users, self.in_thread, reactor
+            self, self.load, lambda: self.users, self.in_thread, reactor
         )
 
     def listeners(self, activated: Activated | None = None) -> Listeners:

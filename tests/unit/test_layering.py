@@ -74,7 +74,8 @@ LAYERS = {
     "launch": layer("absence", "tap"),
     "inforce": layer("core", "errors", "config", "daemon", others=("twisted.logger",)),
     "service": layer(
-        *("core", "errors", "interfaces", "config", "daemon", "remote", "inforce", VERSION),
+        *("core", "errors", "interfaces", "config", "daemon", "remote", "passwords", "inforce"),
+        VERSION,
         others=(*TWISTED_LOOP, "twisted.application"),
     ),
     "tap": layer(
