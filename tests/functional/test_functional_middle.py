@@ -60,7 +60,7 @@ def remote(daemon: Daemon) -> Remote:
 
 
 def test_alice_gets_in_by_her_password_and_nobody_else(remote: Remote) -> None:
-    assert remote.ctl("pid", "sleeper").stdout == remote.daemon.ask("pid", "sleeper") + "\n"
+    assert remote.ctl("pid", "sleeper").stdout == remote.daemon.ask("pid", "sleeper")
     wrong = remote.ctl("pid", "sleeper", password="wrong horse battery")
     assert (wrong.returncode, wrong.stdout) == (DENIED, "")
     assert "password" in wrong.stderr
@@ -75,7 +75,7 @@ def test_a_man_in_the_middle_is_refused_with_the_right_password(remote: Remote, 
     with relay(remote.port, identity) as mallory:
         done = remote.ctl("stop", "sleeper", port=mallory.port)
         assert (done.returncode, done.stdout) == (DENIED, "")
-        assert "wrong password or somebody between" in done.stderr
+        assert "wrong password for alice, or somebody in between" in done.stderr
         # He has seen the login, up to the refusal of the daemon, and it is of no use to him.
         assert b"alice" in mallory.to_daemon
         assert mallory.to_client.endswith(pack([REFUSED]))
