@@ -34,6 +34,7 @@ class Options:
     foreground: bool = False
     strict: bool = False
     check: bool = False
+    fingerprint: bool = False
     sample_config: bool = False
     overrides: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -68,6 +69,7 @@ def parse(arguments: Sequence[str]) -> Options:
         foreground=given["nodaemon"],
         strict=given["strict"],
         check=given["check"],
+        fingerprint=given["fingerprint"],
         sample_config=given["sample_config"],
         overrides=overrides,
     )
@@ -98,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
         add(short, option, dest=_attribute(option), metavar=metavar, action=_Once, help=text)
     add("--strict", action="store_true", help="start nothing if any listener is refused")
     add("--check", action="store_true", help="check the configuration and exit with 0 or 2")
+    add(
+        "--fingerprint", action="store_true", help="print how clients tell its certificate and exit"
+    )
     add("--sample-config", action="store_true", help="print a commented sample and exit")
     add("--version", action="version", version=f"supervisord {__version__} (supervisortw)")
     return parser

@@ -21,10 +21,13 @@ from twisted.logger import Logger
 from supervisortw import __version__
 from supervisortw.core.descriptors import needed
 from supervisortw.core.happening import Kind
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
 from supervisortw.core.model import STDERR, Configuration, Process, Settings
+from supervisortw.core.passwd import parse
 from supervisortw.core.plan import Layout
 from supervisortw.daemon import proc
+from supervisortw.daemon.activation import Activated
 from supervisortw.daemon.adopted import AdoptedProcesses
 from supervisortw.daemon.adoption import Adoption, Traces
 from supervisortw.daemon.asked import AskedBy
@@ -62,6 +65,7 @@ from supervisortw.daemon.spawn import PosixSpawner
 from supervisortw.daemon.stdin import StdinPipes
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.daemon.surroundings import Surroundings
+from supervisortw.daemon.tcpcontrol import TcpControl, Tls
 from supervisortw.daemon.threads import in_thread
 from supervisortw.errors import LocalError, Refused
 from supervisortw.inforce import InForce
@@ -82,7 +86,7 @@ class DaemonService(Service):
     ``in_force`` is where ``configuration`` came from, and ``heritage`` what the daemon before has left.
     ``reload_at_once`` applies what the disk says as soon as the processes that are left are taken over.
     Without a ``logbook`` the log is somebody else's (twistd's). ``stdout`` is what the logbook writes
-    to as well, if it does.
+    to as well, if it does. ``activated`` are sockets that were opened for us.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class DaemonService(Service):
         *,
         reload_at_once: bool = False,
         stdout: Stream | None = None,
+        activated: Activated | None = None,
     ) -> None:
         self._in_force = in_force
         self._heritage = heritage
@@ -175,7 +180,8 @@ class DaemonService(Service):
             logbook.target.go_on(anchor, partial(self._journal.log, DAEMON_LOG))
         portal = control_portal(partial(AskedBy, self.supervisor), self._history.asked)
         self._factory = ControlFactory(portal, reactor)
-        self.listeners = Listeners(self._factory.unix(), peer_pid, reactor)
+        tcp = TcpControl(self._factory, _load_tls, _has_users, self._in_thread, reactor)
+        self.listeners = Listeners(self._factory, tcp, peer_pid, reactor, activated)
 
     def _fetched_store(self) -> DescriptorStore:
         """Return the store, with what the daemon before had kept there."""
@@ -429,13 +435,28 @@ class DaemonService(Service):
                     self._logbook.target.move(new.logfile, daemon_log_directory(new.logfile))
         except LocalError as error:
             remarks.append(str(error))
-        if _listening(old) != _listening(new):
+        if self.listeners.differ(new):
             await self.listeners.change(new)
         return [*remarks, *self.listeners.notes()]
 
 
-def _listening(settings: Settings) -> tuple[object, ...]:
-    return (settings.sockets, settings.socket_mode, settings.socket_chown)
+def _load_tls() -> Tls:
+    try:
+        from supervisortw.remote import tls  # noqa: PLC0415  # 14 MiB that most daemons do not need
+    except ImportError as error:
+        raise LocalError(f"TLS cannot be used: {error}") from None
+    return tls
+
+
+def _has_users(settings: Settings) -> bool:
+    """True if anybody can log in by password."""
+    if settings.passwdfile is None:
+        return False
+    try:
+        with open(settings.passwdfile, encoding="ascii") as file:
+            return bool(parse(file.read(LIMITS.passwd_bytes)).enabled)
+    except (OSError, ValueError):
+        return False
 
 
 def _twistd_log() -> Output:

@@ -15,10 +15,17 @@ from typing import NoReturn
 from supervisortw.config.loader import load_daemon
 from supervisortw.config.places import find
 from supervisortw.config.sample import sample
-from supervisortw.core.model import Configuration
+from supervisortw.core.model import Configuration, Settings
 from supervisortw.core.text import printable
 from supervisortw.daemon import holder
-from supervisortw.daemon.places import lock_state_directory, make_directories, refuse_unsafe_files
+from supervisortw.daemon.activation import announced
+from supervisortw.daemon.certificates import fingerprint_of
+from supervisortw.daemon.places import (
+    lock_state_directory,
+    make_directories,
+    owners,
+    refuse_unsafe_files,
+)
 from supervisortw.errors import ConfigError, LocalError
 from supervisortw.options import Options, parse
 
@@ -36,6 +43,8 @@ def main() -> int:
     except ConfigError as error:
         _complain(str(error))
         return WRONG_CONFIGURATION
+    if options.fingerprint:
+        return _print_fingerprint(configuration.settings)
     for warning in configuration.warnings:
         _complain(f"warning: {warning}")
     if options.check:
@@ -54,6 +63,17 @@ def main() -> int:
         return FAILED
 
 
+def _print_fingerprint(settings: Settings) -> int:
+    try:
+        user = _user_to_become(settings.user)
+        believed = owners() | ({user.pw_uid} if user else set())
+        print(fingerprint_of(settings, believed))
+    except LocalError as error:
+        _complain(f"supervisord: {error}")
+        return FAILED
+    return OK
+
+
 def _start(options: Options, configuration: Configuration) -> int:
     settings = configuration.settings
     user = _user_to_become(settings.user)
@@ -62,6 +82,7 @@ def _start(options: Options, configuration: Configuration) -> int:
     make_directories(settings, user)
     if user is not None:
         _become(user)
+    given = announced(os.environ, os.getpid())
     lock = lock_state_directory(settings)
     os.set_inheritable(lock, True)
     os.environ["SUPERVISOR_LOCK_FD"] = str(lock)
@@ -71,7 +92,7 @@ def _start(options: Options, configuration: Configuration) -> int:
     try:
         if options.foreground or settings.nodaemon:
             _become_holder(command)
-        return _start_detached(command, lock, settings.directory or "/")
+        return _start_detached(command, (lock, *given), settings.directory or "/")
     except OSError as error:  # a Python that the user cannot run, or a directory that is not there
         what = error.filename or sys.executable
         raise LocalError(
@@ -97,8 +118,8 @@ def _become_holder(command: list[str]) -> NoReturn:
     os.execv(command[0], command)
 
 
-def _start_detached(command: list[str], lock: int, directory: str) -> int:
-    """Start the holder in a session of its own, and wait for what the daemon says."""
+def _start_detached(command: list[str], kept: tuple[int, ...], directory: str) -> int:
+    """Start the holder in a session of its own, with some descriptors; wait for what the daemon says."""
     status_read, status_write = os.pipe()
     said_read, said_write = os.pipe()
     command.insert(command.index("--"), f"--status-fd={status_write}")
@@ -108,7 +129,7 @@ def _start_detached(command: list[str], lock: int, directory: str) -> int:
         stdout=said_write,
         stderr=said_write,
         cwd=directory,
-        pass_fds=(lock, status_write),
+        pass_fds=(*kept, status_write),
         start_new_session=True,
     )
     os.close(status_write)

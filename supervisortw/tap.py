@@ -24,9 +24,11 @@ from supervisortw.absence import lean
 from supervisortw.config.places import find
 from supervisortw.core.model import DAEMON_STREAMS, Configuration
 from supervisortw.core.text import printable
+from supervisortw.daemon.activation import Activated
 from supervisortw.daemon.autogroup import weigh_more
 from supervisortw.daemon.heritage import inherit
 from supervisortw.daemon.link import HolderLink
+from supervisortw.daemon.listeners import Listeners
 from supervisortw.daemon.logs.echo import Echo
 from supervisortw.daemon.logs.logbook import LogBook
 from supervisortw.daemon.logs.logfile import LogFile
@@ -179,6 +181,7 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
         logbook,
         reload_at_once=reload_at_once,
         stdout=stdout,
+        activated=Activated.inherited(os.environ),
     )
     try:
         service.privilegedStartService()
@@ -196,7 +199,7 @@ def _serve(options: command_line.Options, reactor: Any, link: HolderLink | None)
     def ready() -> None:
         """Tell those who wait: from now on signals and clients are heard."""
         service.end_by_signals()
-        print(printable(report(configuration, service.notes())), flush=True)
+        print(printable(report(configuration, service.listeners, service.notes())), flush=True)
         if link is not None:
             link.ready()
         if not foreground:
@@ -219,21 +222,20 @@ def _last_words(service: DaemonService, link: HolderLink | None) -> int:
     return service.exit_code
 
 
-def report(configuration: Configuration, notes: Sequence[str]) -> str:
+def report(configuration: Configuration, listeners: Listeners, notes: Sequence[str]) -> str:
     """Return what supervisord prints once it is up."""
     settings = configuration.settings
-    sockets = [str(address) for address in settings.sockets]
     lines = [
         f"supervisord {__version__} is up",
         f"  configuration  {configuration.source}",
-        *(f"  control socket {socket}" for socket in sockets),
+        *(f"  control socket {socket}" for socket in listeners.shown()),
         f"  log            {settings.logfile}",
         f"  pid            {os.getpid()}",
         f"  programs       {len(configuration.programs)}",
         *(f"  warning: {note}" for note in notes),
     ]
-    if sockets:
-        lines.append(f"steer it with:   {_beside_us('supervisorctl')} -s {sockets[0]}")
+    if listeners.names:
+        lines.append(f"steer it with:   {_beside_us('supervisorctl')} -s {listeners.names[0]}")
     return "\n".join(lines)
 
 

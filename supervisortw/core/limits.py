@@ -35,9 +35,9 @@ class Limits:
     failures_per_user_seconds: float = 600.0
     login_delay_seconds: float = 1.0  # then twice as long each time
     login_delay_seconds_most: float = 8.0  # well below gate_seconds
-    failing_remembered: int = 4096  # sources, and users: 4 MiB at worst
-    failures_told: int = 10  # one by one, in so many seconds; then they are counted
-    failures_told_seconds: float = 60.0
+    failing_remembered: int = 4096  # sources, and users: 5 MiB at worst
+    refusals_told_at_once: int = 10  # one by one, in so many seconds; then they are counted
+    refusals_told_seconds: float = 60.0
 
     # One message of Perspective Broker, once logged in.
     broker_expression_bytes: int = 256 * 1024
@@ -172,6 +172,11 @@ class Limits:
     password_characters_advised: int = 12
     passwd_users: int = 1000
     passwd_bytes: int = 1024 * 1024  # 1,000 users of 1 KiB
+
+    # TCP.
+    pem_bytes: int = 256 * 1024  # of a certificate and those above it, or of a key
+    insecure_told_seconds: float = 86_400.0  # until the log tells again of an insecure port
+    activated_sockets: int = 64  # that systemd, or the like, has opened for us
 
     # Configuration files.
     file_bytes: int = 1024 * 1024

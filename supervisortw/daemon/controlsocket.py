@@ -45,6 +45,7 @@ class ControlSocket:
     ) -> None:
         self.path = path
         self.warnings: tuple[str, ...] = ()
+        self.spoken = ""
         self._settings = settings
         self._factory = factory
         self._reactor = reactor

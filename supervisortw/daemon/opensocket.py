@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import os
 import socket
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from supervisortw.core.model import ListeningSocket, TcpAddress, UnixAddress
 from supervisortw.daemon.paths import make_directory
 from supervisortw.daemon.places import owners
+from supervisortw.daemon.tcpplace import TAKEN, bound, in_words, places_of
 from supervisortw.daemon.unixsocket import (
     Owner,
     SocketName,
@@ -39,9 +39,7 @@ _PASSING = frozenset(
 # What a socket and its file are called in the store: "socket/NAME", "socket/NAME/file".
 SOCKET, FILE = "socket/", "/file"
 
-_TAKEN = "somebody listens there already (lsof or ss tells who)"
 _AS_IT_IS: Owner = (-1, -1)
-_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 @dataclass(slots=True)
@@ -110,7 +108,7 @@ def open_socket(wanted: ListeningSocket, store: DescriptorStore) -> OpenSocket:
         passes = isinstance(why, OSError) and why.errno in _PASSING
         raise SpawnError(f"cannot listen on {address}: {error}", permanent=not passes) from None
     except OSError as error:
-        reason = _in_words(error, address)
+        reason = in_words(error, address)
         passes = error.errno in _PASSING
         raise SpawnError(f"cannot listen on {address}: {reason}", permanent=not passes) from None
 
@@ -196,69 +194,18 @@ def _is_unix(listening: socket.socket, path: str) -> bool:
 
 
 def _open_tcp(wanted: ListeningSocket, address: TcpAddress, store: DescriptorStore) -> OpenSocket:
-    places = _places(address)
+    places = places_of(address)
     kept = _take(wanted, store, lambda kept: any(place.is_that_of(kept) for place in places))
     if kept is not None:
         kept.listen(wanted.backlog)
         return OpenSocket(wanted, kept, is_old=True)
-    *first, last = places
-    for place in first:
-        try:
-            return OpenSocket(wanted, place.bind(wanted.backlog))
-        except OSError as error:
-            if error.errno not in _NO_IPV6:
-                raise
-    return OpenSocket(wanted, last.bind(wanted.backlog))
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """What a TCP socket can be bound to."""
-
-    host: str
-    port: int
-    with_ipv4: bool = False
-
-    @property
-    def family(self) -> socket.AddressFamily:
-        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
-
-    def bind(self, backlog: int) -> socket.socket:
-        """Bind and listen. Raises OSError."""
-        listening = socket.socket(self.family)
-        with contextlib.ExitStack() as undo:
-            undo.callback(listening.close)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if self.family == socket.AF_INET6:
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not self.with_ipv4)
-            listening.bind((self.host, self.port))
-            listening.listen(backlog)
-            undo.pop_all()
-        return listening
-
-    def is_that_of(self, listening: socket.socket) -> bool:
-        """True if ``listening`` is bound here, and to nothing else."""
-        if listening.family != self.family:
-            return False
-        host, port = listening.getsockname()[:2]
-        if (ipaddress.ip_address(host), port) != (ipaddress.ip_address(self.host), self.port):
-            return False
-        if self.family == socket.AF_INET:
-            return True
-        return bool(listening.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)) != self.with_ipv4
-
-
-def _places(address: TcpAddress) -> list[_Place]:
-    """Return where a socket for ``address`` is bound: at the first of these that there is."""
-    if not address.host:
-        every = "0.0.0.0"  # noqa: S104  # as it says
-        return [_Place("::", address.port, with_ipv4=True), _Place(every, address.port)]
-    host = "127.0.0.1" if address.host == "localhost" else address.host
+    listening = bound(places)
     try:
-        ipaddress.ip_address(host)
-    except ValueError:  # to look a name up can take long, and give anything
-        raise LocalError("give the address of the interface, not a name") from None
-    return [_Place(host, address.port)]
+        listening.listen(wanted.backlog)
+    except OSError:
+        listening.close()
+        raise
+    return OpenSocket(wanted, listening)
 
 
 def _ourselves() -> Owner:
@@ -266,17 +213,7 @@ def _ourselves() -> Owner:
 
 
 def _somebody_is_there(path: str) -> SpawnError:
-    return SpawnError(f"cannot listen on {path}: {_TAKEN}", permanent=False)
-
-
-def _in_words(error: OSError, address: UnixAddress | TcpAddress) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return _TAKEN
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "no interface of this machine has this address"
-    if error.errno == errno.EACCES and isinstance(address, TcpAddress) and address.port < 1024:
-        return "only root can listen on ports below 1024"
-    return (error.strerror or str(error)).lower()
+    return SpawnError(f"cannot listen on {path}: {TAKEN}", permanent=False)
 
 
 def _socket(name: str) -> str:

@@ -56,7 +56,7 @@ def refuse_unsafe_files(files: Iterable[str]) -> None:
     problems = []
     for path in files:
         try:
-            _check_unchangeable(path)
+            unchangeable(path, owners())
         except (LocalError, OSError) as error:  # OSError: it is gone since it was read
             why = error.strerror if isinstance(error, OSError) else error
             problems.append(Problem(path, None, f"root does not believe it: {why}"))
@@ -64,12 +64,15 @@ def refuse_unsafe_files(files: Iterable[str]) -> None:
         raise ConfigError(problems)
 
 
-def _check_unchangeable(path: str) -> None:
-    """Raise UnsafePath if another user could change the file ``path``, or what its links lead to."""
+def unchangeable(path: str, believed: frozenset[int]) -> str:
+    """Return the file that the links of ``path`` lead to, which nobody but ``believed`` can change.
+
+    Raises UnsafePath, LocalError and OSError.
+    """
     for _ in range(LINKS):
-        with open_parent(path, owners=owners()) as directory:
+        with open_parent(path, owners=believed) as directory:
             found = os.stat(os.path.basename(path), dir_fd=directory.fd, follow_symlinks=False)
-            if found.st_uid not in owners():
+            if found.st_uid not in believed:
                 raise UnsafePath(f"{path} belongs to uid {found.st_uid}; chown it to root")
             if not stat.S_ISLNK(found.st_mode):
                 break
@@ -79,6 +82,7 @@ def _check_unchangeable(path: str) -> None:
         raise UnsafePath(f"{path}: too many links")
     if found.st_mode & 0o022:
         raise UnsafePath(f"{path} can be written by others; chmod go-w it")
+    return path
 
 
 def lock_state_directory(settings: Settings) -> int:

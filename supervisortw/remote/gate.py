@@ -46,6 +46,7 @@ from supervisortw.remote.frames import (
 )
 from supervisortw.remote.passwords import PasswordLogin, PasswordLogins, read_hello, read_proof
 from supervisortw.remote.peers import Peer, PeerOf, identified, peer_credentials
+from supervisortw.remote.refusals import RefusalsTold
 from supervisortw.remote.tcp import has_room, host_and_port, notice_death
 
 Logout = Callable[[], object]
@@ -96,6 +97,7 @@ class ServerGate(Protocol):
         channel: Channel = UNIX_CHANNEL,
         peer_of: PeerOf = peer_credentials,
         has_room: Callable[[Any], bool] = has_room,
+        refusals: RefusalsTold | None = None,
         limits: Limits = LIMITS,
     ) -> None:
         self._clock = clock
@@ -107,6 +109,7 @@ class ServerGate(Protocol):
         self._channel = channel
         self._peer_of = peer_of
         self._has_room = has_room
+        self._refusals = refusals
         self._limits = limits
         self._reader = FrameReader(maximum=limits.gate_frame_bytes)
         self._state = _State.CLOSED
@@ -132,10 +135,10 @@ class ServerGate(Protocol):
         else:
             self._look_at_peer()
         if self._channel.over_tcp and not self._has_room(self.transport):
-            self._close("the last descriptors are kept for programs")
+            self._turn_away("the last descriptors are kept for programs")
             return
         if not self._admission.wait(self._waiter):
-            self._close("too many connections wait for their login")
+            self._turn_away("too many connections wait for their login")
             return
         self._at_the_end.append(self._stop_waiting)
         self._state = _State.READING
@@ -241,7 +244,7 @@ class ServerGate(Protocol):
         elif seconds := passwords.wait(self._source):
             self._refuse(WAIT, seconds.to_bytes(2, "big"))
         elif self._channel.over_tcp and not passwords.may_begin():
-            self._close("too many logins begin")
+            self._turn_away("too many logins begin")
         elif (begun := passwords.begin(hello)) is None:
             self._refuse(REFUSED)
         else:
@@ -254,6 +257,7 @@ class ServerGate(Protocol):
     ) -> None:
         told = read_proof(message)
         self._judge_rest()
+        self._expected = self._first_message  # of which none comes; what was secret is forgotten
         attempt = self._attempt(begun.user, f"user {begun.user}")
         self._decide(attempt, lambda: self._prove(passwords, begun, told))
 
@@ -339,6 +343,12 @@ class ServerGate(Protocol):
         self._stop_timer()
         self._log.debug("connection closed at the gate: {reason}", reason=reason)
         self.transport.abortConnection()
+
+    def _turn_away(self, reason: str) -> None:
+        """End the connection without an answer, for want of room, which an operator may wonder at."""
+        if self._refusals is not None:
+            self._refusals.tell(self._where, reason)
+        self._close(reason)
 
     def _too_late(self) -> None:
         self._timer = None

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twisted.logger import Logger
-
 from supervisortw.auth.attempts import Attempts
 from supervisortw.auth.password import Challenge, Challenges, SrpProof
 from supervisortw.core.limits import LIMITS, Limits
 from supervisortw.core.srp import GROUP, PROOF_BYTES, Binding, SrpError, user_name
-from supervisortw.interfaces import Clock, Timer
+from supervisortw.interfaces import Clock
 from supervisortw.remote.flow import CallBucket
 from supervisortw.remote.frames import PASSWORD, FrameError, pack
-
-log = Logger(namespace="supervisor")
+from supervisortw.remote.refusals import RefusalsTold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +56,7 @@ class PasswordLogins:
         self._starts = CallBucket(
             clock, limits.login_starts_per_second, limits.login_starts_at_once
         )
-        self._told = FailuresTold(clock, limits)
+        self._told = RefusalsTold(clock, limits)
 
     def wait(self, source: str) -> int:
         """Return for how many seconds nobody from ``source`` may log in by password."""
@@ -105,32 +102,3 @@ def read_proof(message: list[bytes]) -> bytes:
     if len(message) != 1 or len(message[0]) != PROOF_BYTES:
         raise FrameError("a proof of another form")
     return message[0]
-
-
-class FailuresTold:
-    """Tells the log of failed logins, one by one until there are many, and then their number."""
-
-    def __init__(self, clock: Clock, limits: Limits = LIMITS) -> None:
-        self._clock = clock
-        self._limits = limits
-        self._begin = float("-inf")
-        self._count = 0
-        self._timer: Timer | None = None
-
-    def tell(self, who: str, why: str) -> None:
-        """Tell of one failure."""
-        now = self._clock.seconds()
-        if self._timer is None and now - self._begin >= self._limits.failures_told_seconds:
-            self._begin, self._count = now, 0
-        self._count += 1
-        if self._count <= self._limits.failures_told:
-            log.warn("{who} refused: {why}", who=who, why=why)
-        elif self._timer is None:
-            left = self._begin + self._limits.failures_told_seconds - now
-            self._timer = self._clock.callLater(left, self._tell_number)
-
-    def _tell_number(self) -> None:
-        self._timer = None
-        more = self._count - self._limits.failures_told
-        self._begin, self._count = self._clock.seconds(), 0
-        log.warn("{more} more logins refused in the last minute", more=more)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.cred.portal import Portal
@@ -34,6 +35,7 @@ from supervisortw.remote.lifetime import Lifetime
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.passwords import PasswordLogins
 from supervisortw.remote.peers import peer_credentials
+from supervisortw.remote.refusals import RefusalsTold
 
 log = Logger(namespace="supervisor")
 
@@ -43,6 +45,7 @@ class ControlFactory:
 
     Each kind of listener is given a factory of its own. With ``peer_login`` false the kernel's word is
     not enough on UNIX sockets, as long as anybody in ``accounts`` can log in by password.
+    ``sessions_open`` hears whether there are sessions that `revise` could close.
     """
 
     def __init__(
@@ -52,15 +55,20 @@ class ControlFactory:
         accounts: Accounts | None = None,
         *,
         peer_login: bool = True,
+        sessions_open: Callable[[bool], object] = lambda are_open: None,
         limits: Limits = LIMITS,
     ) -> None:
         self.peer_login = peer_login
+        self._sessions_open = sessions_open
         self._portal = portal
         self._clock = clock
         self._accounts = accounts or NoAccounts()
         self._limits = limits
         self._admission = AdmissionCounter(at_home(), limits)
         self._passwords = PasswordLogins(Challenges(self._accounts), clock, limits)
+        self._refusals = RefusalsTold(
+            clock, limits
+        )  # apart from failures, which they must not hide
         self._sessions: dict[LimitedBroker, User] = {}
 
     # What listeners are given.
@@ -91,17 +99,13 @@ class ControlFactory:
                 passwords=self._passwords,
                 wants_password=self._wants_password,
                 channel=channel,
+                refusals=self._refusals,
                 limits=self._limits,
             )
 
         return ServerGates(gate)
 
     # Sessions.
-
-    @property
-    def password_sessions(self) -> int:
-        """How many are open that `revise` could close."""
-        return sum(user.via == "srp" for user in self._sessions.values())
 
     def revise(self, passwd: Passwd | None) -> None:
         """Close the sessions of users who are gone, locked, or have another password or role now.
@@ -112,7 +116,8 @@ class ControlFactory:
             return
         for broker, user in list(self._sessions.items()):
             if user.via == "srp" and not is_current(user, passwd.records.get(user.name)):
-                log.warn("a session of {user} is closed: no such user any more", user=user.name)
+                why = "the user is gone, locked or changed"
+                log.warn("a session of {user} is closed: {why}", user=user.name, why=why)
                 broker.close()
 
     def close_sessions(self) -> None:
@@ -134,11 +139,19 @@ class ControlFactory:
     def _broker(self, avatar: ControlAvatar, who: str) -> Protocol:
         broker = LimitedBroker(0, clock=self._clock, root=avatar, who=who, limits=self._limits)
         self._sessions[broker] = avatar.user
-        broker.notifyOnDisconnect(lambda: self._sessions.pop(broker, None))
+        self._count()
+        broker.notifyOnDisconnect(lambda: self._ended(broker))
         if avatar.user.via != "peer":  # nobody needs to have forgotten a terminal of their own
             log.info("{who} logged in", who=who)
             self._limit(avatar, broker, who)
         return broker
+
+    def _ended(self, broker: LimitedBroker) -> None:
+        del self._sessions[broker]
+        self._count()
+
+    def _count(self) -> None:
+        self._sessions_open(any(user.via == "srp" for user in self._sessions.values()))
 
     def _limit(self, avatar: ControlAvatar, broker: LimitedBroker, who: str) -> None:
         def end(reason: str) -> None:

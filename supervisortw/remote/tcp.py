@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import socket
 from typing import Any
@@ -35,7 +36,8 @@ def notice_death(transport: Any, limits: Limits = LIMITS) -> None:
     connected = _socket_of(transport)
     if connected is None:
         return
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    with contextlib.suppress(OSError):  # it is gone already, which the reactor will notice
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         *((name, limits.keepalive_seconds) for name in _OPTIONS),
         ("TCP_KEEPINTVL", limits.keepalive_repeat_seconds),
@@ -44,7 +46,8 @@ def notice_death(transport: Any, limits: Limits = LIMITS) -> None:
     ):
         option = getattr(socket, name, None)
         if option is not None:
-            connected.setsockopt(socket.IPPROTO_TCP, option, value)
+            with contextlib.suppress(OSError):  # or this kernel does not know the option
+                connected.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _socket_of(transport: Any) -> socket.socket | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,20 @@ MakeDaemon = Callable[..., Daemon]
 @pytest.fixture
 def make_daemon() -> Iterator[MakeDaemon]:
     """Return a function that makes one more daemon, by default one of our own."""
+    with daemons() as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_shared_daemon() -> Iterator[MakeDaemon]:
+    """Return the same for a daemon that all tests of a file talk to, one after the other."""
+    with daemons() as make:
+        yield make
+
+
+@contextmanager
+def daemons() -> Iterator[MakeDaemon]:
+    """Give a function that makes daemons; at the end they are ended."""
     with ExitStack() as stack:
         stack.enter_context(nothing_left_behind())
 

@@ -177,8 +177,9 @@ def test_strict_is_content_with_sockets_that_work(daemon: Daemon) -> None:
 def test_tcp_is_refused_with_a_clear_message_and_programs_run(daemon: Daemon) -> None:
     daemon.write(SLEEPER, f"socket-name {daemon.socket}\nsocket-name localhost:9001")
     done = daemon.start()
-    note = "not listening on localhost:9001: control over TCP is not part of this version"
+    note = "not listening on localhost:9001: TCP takes TLS and a password: there are no passwords"
     assert note in done.stdout
+    assert "control socket localhost" not in done.stdout
     assert daemon.status().up == ("sleeper",)
 
 

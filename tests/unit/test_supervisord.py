@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fakes.daemon import SETTINGS
+from fakes.tcp import PEM
 
 from supervisortw import supervisord
 from supervisortw.config.sample import sample
@@ -184,3 +186,21 @@ def test_the_holder_is_isolated_and_gets_the_command_line_of_the_daemon(path: Pa
     assert command[end + 3].endswith("/supervisortw/launch.py")
     assert all(os.path.isabs(each) for each in (command[4], command[end + 3]))
     assert parse(command[end + 4 :]) == options
+
+
+def test_the_fingerprint_starts_nothing(
+    path: Path,
+    started: Started,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    state = Path(os.path.realpath(tmp_path)) / "state"
+    path.write_text(GOOD.replace("/var/lib/x", str(state)))
+    assert run(monkeypatch, "--fingerprint", "-c", str(path)) == 1
+    assert "it is made when the first TCP port is opened" in capsys.readouterr().err
+    (state / "tls").mkdir(parents=True)
+    (state / "tls" / "certificate.pem").write_bytes(PEM % b"bWFkZQ==")
+    assert run(monkeypatch, "--fingerprint", "-c", str(path)) == 0
+    assert capsys.readouterr().out == f"SHA256:{hashlib.sha256(b'made').hexdigest()}\n"
+    assert started.configurations == []

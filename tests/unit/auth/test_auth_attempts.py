@@ -113,7 +113,7 @@ def test_a_user_who_is_always_guessed_at_takes_no_more_room() -> None:
         ("::ffff:192.0.2.7", "192.0.2.7"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("fe80::1%eth0", "fe80::/64"),
-        ("::1", "::/64"),
+        ("::1", "::1"),
         ("no address", "no address"),
     ],
 )

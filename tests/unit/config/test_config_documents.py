@@ -129,7 +129,7 @@ def test_blocks_of_the_page_can_be_loaded(write: Write) -> None:
         )
         for block in blocks
     ]
-    _, define, include, several, container, groups, order, sockets = found
+    _, define, include, several, container, groups, order, sockets, tcp = found
     assert define.programs["web"].command[-1] == "exec /srv/site/bin/web --pid $$"
     assert include.warnings
     processes = processes_of(several.programs["web"])
@@ -139,6 +139,7 @@ def test_blocks_of_the_page_can_be_loaded(write: Write) -> None:
     assert {program.group for program in groups.programs.values()} == {"site"}
     assert order.programs["web"].depends_on == ("migration",)
     assert sockets.programs["web"].sockets == tuple(sockets.sockets) == ("http",)
+    assert [str(address) for address in tcp.settings.sockets][1:] == [":9001"]
 
 
 @SECTIONS

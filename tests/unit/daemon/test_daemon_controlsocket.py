@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 from fakes.daemon import SETTINGS
 from fakes.logged import log_lines
+from fakes.tcp import FakeTcp
 from twisted.internet import unix
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel
 
-from supervisortw.core.model import Settings, TcpAddress, UnixAddress
+from supervisortw.core.model import Settings, UnixAddress
 from supervisortw.daemon import controlsocket, listeners
 from supervisortw.daemon.controlsocket import ControlSocket
-from supervisortw.daemon.listeners import Listeners
 from supervisortw.errors import AlreadyRunning, LocalError, UnsafePath
 
 NOBODY = 65534
@@ -310,7 +310,8 @@ class Open:
 
     def __init__(self, place: Path) -> None:
         self.reactor = MemoryReactorClock()
-        self.listeners = Listeners(Factory(), lambda probe: 77, self.reactor)
+        self.tcp = FakeTcp(self.reactor)
+        self.listeners = self.tcp.listeners()
         self.a, self.b = place / "a", place / "b"
 
     def run(self) -> None:
@@ -363,13 +364,6 @@ class TestListeners:
         assert open_.listeners.refused
         other.listeners.close()
         other.run()
-
-    def test_ports_are_not_part_of_this_version(self, open_: Open) -> None:
-        tcp = replace(SETTINGS, sockets=(TcpAddress(host="::1", port=9001),))
-        open_.listeners.open(tcp)
-        [note] = open_.listeners.notes()
-        assert note.startswith("not listening on [::1]:9001: control over TCP is not part")
-        assert open_.listeners.refused
 
     def test_warnings_are_notes_but_no_refusals(self, open_: Open, place: Path) -> None:
         place.chmod(0o1777)
@@ -448,6 +442,20 @@ class TestListeners:
         open_.a.unlink()
         open_.look()
         assert open_.a.is_socket(), "the second time as well"
+
+    @pytest.mark.needs_linux
+    def test_what_a_change_removes_was_not_deleted(self, open_: Open, place: Path) -> None:
+        wanted = settings(open_.a, open_.b)
+        open_.listeners.open(wanted)
+        open_.listeners.watch(wanted)
+        with log_lines(LogLevel.warn) as lines:
+            changed = open_.listeners.change(settings(place / "c"))
+            open_.reactor.callLater(0, open_.look)  # when one of the two is gone
+            open_.run()
+        assert changed.called
+        assert lines == []
+        assert (place / "c").is_socket()
+        assert not open_.a.exists()
 
     @pytest.mark.needs_linux
     def test_its_directory_is_made_again_too(

@@ -17,11 +17,13 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
+from supervisortw.auth.password import Challenge, SrpProof
 from supervisortw.core.limits import LIMITS
-from supervisortw.core.srp import GROUP, UNBOUND, UNIX, Binding
+from supervisortw.core.srp import GROUP, UNBOUND, UNIX, Binding, Proofs
 from supervisortw.remote.channel import Channel
 from supervisortw.remote.frames import FrameReader, fields, pack
 from supervisortw.remote.gate import ServerGate
+from supervisortw.remote.passwords import PasswordLogin
 from supervisortw.remote.peers import Peer
 from supervisortw.remote.realm import control_portal
 from supervisortw.remote.server import ControlFactory
@@ -76,7 +78,13 @@ class Daemon:
         self.control = FakeControl(self.clock)
         self.names: list[str] = []
         portal = control_portal(self.control_of, accounts=self.accounts)
-        self.factory = ControlFactory(portal, self.clock, self.accounts, limits=limits)
+        self.are_open: bool | None = None
+        self.factory = ControlFactory(
+            portal, self.clock, self.accounts, limits=limits, sessions_open=self.sessions_open
+        )
+
+    def sessions_open(self, are_open: bool) -> None:
+        self.are_open = are_open
 
     def control_of(self, name: str) -> FakeControl:
         self.names.append(name)
@@ -133,10 +141,10 @@ class TestIn:
         assert lines == ["alice from 192.0.2.1:5000 logged in"]
         assert daemon.names == ["alice"]
         assert connection.transport.producerState == "producing"
-        assert daemon.factory.password_sessions == 1
+        assert daemon.are_open
         connection.lose()
         assert daemon.idle
-        assert daemon.factory.password_sessions == 0
+        assert not daemon.are_open
 
     @pytest.mark.parametrize("peer", [SOMEBODY, None, Peer(pid=1, uid=65534, gid=0)])
     def test_over_a_unix_socket_whoever_the_peer_is(self, daemon, peer) -> None:
@@ -389,6 +397,28 @@ class TestHostile:
         changed = bytes(second[:at] + bytes([second[at] ^ 1]) + second[at + 1 :])
         assert connection.send(client.proof(changed)) == NO
 
+    @pytest.mark.parametrize("at", [0, 15, 31])
+    def test_a_proof_is_right_in_every_byte(self, daemon, at) -> None:
+        client = PasswordClient(binding=EXPORTED)
+        connection = daemon.tcp()
+        proof = bytearray(client.proof(connection.send(client.hello())))
+        proof[4 + at] ^= 0x80
+        assert connection.send(bytes(proof)) == NO
+
+    @pytest.mark.parametrize("password", [PASSWORD, "wrong"])
+    def test_what_was_secret_is_gone_with_the_login(self, daemon, password) -> None:
+        def held() -> int:
+            gc.collect()
+            secret = (Challenge, PasswordLogin, SrpProof, Proofs)
+            return sum(isinstance(each, secret) for each in gc.get_objects())
+
+        client = PasswordClient(password=password, binding=EXPORTED)
+        before = held()
+        connection = daemon.tcp()
+        connection.log_in(client)
+        assert held() == before + (1 if gc.is_tracked(client.proofs) else 0)  # the client's
+        connection.lose()
+
     def test_glued_calls_are_not_made_if_the_proof_is_wrong(self, daemon) -> None:
         connection = daemon.tcp()
         connection.send(PasswordClient().hello())
@@ -555,10 +585,25 @@ class TestLimits:
         connection = daemon.tcp()
         gate = daemon.factory.plain().buildProtocol(None)
         gate._has_room = lambda transport: False
-        refused = Connection(gate, IPv4Address("TCP", HERE, 1))
+        with log_lines() as lines:
+            refused = Connection(gate, IPv4Address("TCP", HERE, 1))
         assert refused.is_silent
+        assert lines == ["192.0.2.1:1 refused: the last descriptors are kept for programs"]
         assert not connection.closed
         refused.lose()
+
+    def test_a_flood_hides_no_guesses_in_the_log(self, daemon) -> None:
+        with log_lines() as lines:
+            for _ in range(1000):
+                daemon.tcp(THERE)
+            assert len(lines) == LIMITS.refusals_told_at_once
+            assert set(lines) == {
+                "192.0.2.2:5000 refused: too many connections wait for their login"
+            }
+            daemon.guess()
+            assert len(lines) == LIMITS.refusals_told_at_once + 1
+            daemon.clock.advance(LIMITS.refusals_told_seconds)
+        assert lines[-1] == "986 more were refused in the last minute"
 
     def test_many_failures_are_counted_in_the_log(self) -> None:
         daemon = Daemon(limits=replace(LIMITS, login_starts_at_once=1000, failures_per_user=10**6))
@@ -571,13 +616,14 @@ class TestLimits:
         with log_lines() as lines:
             for number in range(50):
                 guess(number)
-            assert len(lines) == LIMITS.failures_told
-            daemon.clock.advance(LIMITS.failures_told_seconds)
-            assert lines.pop() == "40 more logins refused in the last minute"
-            daemon.clock.advance(10 * LIMITS.failures_told_seconds)
-            assert len(lines) == LIMITS.failures_told
+            assert len(lines) == LIMITS.refusals_told_at_once
+            daemon.clock.advance(LIMITS.refusals_told_seconds)
+            assert lines.pop() == "40 more were refused in the last minute"
             guess(60)
-            assert len(lines) == LIMITS.failures_told + 1
+            assert len(lines) == LIMITS.refusals_told_at_once + 1
+            daemon.clock.advance(10 * LIMITS.refusals_told_seconds)
+            guess(61)
+            assert len(lines) == LIMITS.refusals_told_at_once + 2
         assert daemon.idle
 
     def test_a_user_has_so_many_sessions(self) -> None:

@@ -117,6 +117,7 @@ def test_a_ping_is_no_use_of_a_session_and_a_call_is(daemon) -> None:
 def test_sessions_by_the_kernels_word_are_not_limited(daemon) -> None:
     connection = daemon.unix(ROOT)
     connection.send(pack([b"PEER1"]))
+    assert not daemon.are_open
     pass_time(daemon.clock, LIMITS.session_seconds + 1)
     assert not connection.closed
     daemon.factory.revise(passwd_of())
@@ -143,14 +144,16 @@ def test_anonymous_sessions_end_as_well(daemon) -> None:
 )
 def test_the_sessions_of_a_user_who_has_changed_are_closed_and_no_others(daemon, now) -> None:
     alice, again, bob = logged_in(daemon), logged_in(daemon), logged_in(daemon, "bob")
-    assert daemon.factory.password_sessions == 3
+    assert daemon.are_open
     with log_lines() as lines:
         daemon.factory.revise(now)
     assert live(alice, again, bob) == [bob]
     assert len(lines) == 2
     alice.lose()
     again.lose()
-    assert daemon.factory.password_sessions == 1
+    assert daemon.are_open
+    bob.lose()
+    assert not daemon.are_open
 
 
 @pytest.mark.parametrize("now", [None, passwd_of(BOB, replace(ALICE, comment="on call"))])
