@@ -6,7 +6,16 @@ import textwrap
 from collections.abc import Sequence
 
 from supervisortw import __version__
-from supervisortw.client import daemons, events, explaining, logs, looking, simulate, steering
+from supervisortw.client import (
+    daemons,
+    events,
+    explaining,
+    logs,
+    looking,
+    passwd,
+    simulate,
+    steering,
+)
 from supervisortw.client.command import Command, Leave, UsageError, Words, none
 from supervisortw.client.desk import Desk
 from supervisortw.client.exitcodes import ExitCode
@@ -99,6 +108,7 @@ TABLE = {
         *events.COMMANDS,
         *daemons.COMMANDS,
         *simulate.COMMANDS,
+        *passwd.COMMANDS,
         *OWN,
     )
 }

@@ -25,6 +25,7 @@ from supervisortw.errors import ConfigNotFound, SupervisorError
 with lean():  # a control socket does not speak either
     from twisted.internet.defer import Deferred
 
+    from supervisortw.client import passwd
     from supervisortw.client.asking import AskingLines
     from supervisortw.client.command import Leave
     from supervisortw.client.commands import help_lines, run
@@ -44,6 +45,8 @@ def main() -> int:
     options = _parser().parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the terminal has no letters for
+    if options.command[:1] == [passwd.NAME]:
+        return _passwd(options)
     try:
         settings = _settings(options.config, options.socket)
         credentials = Credentials.read(settings, options)
@@ -76,6 +79,18 @@ def main() -> int:
         from twisted.internet import reactor  # noqa: PLC0415  # only an entry point names it
 
     return _run(reactor, work, settings, credentials)
+
+
+def _passwd(options: argparse.Namespace) -> int:
+    """Edit a password file: that asks no daemon, and needs no reactor."""
+    with lean():
+        from supervisortw.passwords.main import main as edit  # noqa: PLC0415  # brings ZConfig
+
+    if options.config or options.socket:
+        reason = "no daemon is asked; --daemon-config after passwd names its supervisord.conf"
+        print(f"passwd takes neither -c nor -s: {reason}", file=sys.stderr)
+        return ExitCode.USAGE
+    return edit(options.command[1:])
 
 
 def _run(reactor: Any, work: Work, settings: ClientSettings, credentials: Credentials) -> int:

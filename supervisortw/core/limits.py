@@ -172,6 +172,7 @@ class Limits:
     password_characters_advised: int = 12
     passwd_users: int = 1000
     passwd_bytes: int = 1024 * 1024  # 1,000 users of 1 KiB
+    passwd_look_seconds: float = 30.0  # where the kernel does not tell that the file has changed
 
     # TCP.
     pem_bytes: int = 256 * 1024  # of a certificate and those above it, or of a key

@@ -48,6 +48,14 @@ def test_a_simulation_does_not_import_the_prompt(daemon: Daemon) -> None:
     assert not imported & {*THE_PROMPT, *TLS}
 
 
+def test_a_password_file_is_edited_without_a_reactor(daemon: Daemon) -> None:
+    words = ["passwd", str(daemon.place / "passwd"), "help"]
+    imported = _imported(daemon, "supervisorctl", *words)
+    assert "supervisortw.passwords.prompt" in imported
+    assert not [name for name in imported if name.endswith("reactor")]
+    assert not imported & {*THE_PROMPT, *TLS}
+
+
 @pytest.mark.needs_linux
 def test_a_daemon_without_tls_does_not_carry_it(daemon: Daemon) -> None:
     daemon.write(SLEEPER)

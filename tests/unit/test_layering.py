@@ -52,6 +52,10 @@ LAYERS = {
         *("auth", "core", "interfaces", "errors", VERSION),
         others=(*TWISTED_LOOP, "twisted.spread", "twisted.cred", "twisted.python.failure", *TLS),
     ),
+    "passwords": layer(
+        *("config", "core", "daemon", "errors"),
+        others=("twisted.internet", "twisted.logger", "twisted.python.filepath"),
+    ),
     # The daemon's own code decides what happens; only the clock and the processes are others.
     "simulation": layer(
         *("daemon", "core", "interfaces", "errors"),
@@ -59,6 +63,7 @@ LAYERS = {
     ),
     "client": layer(
         *("absence", "remote", "config", "core", "interfaces", "errors", VERSION, "simulation"),
+        "passwords",
         others=("twisted.internet", "prompt_toolkit"),
     ),
     "tools": layer("config", "core", "errors", VERSION),
