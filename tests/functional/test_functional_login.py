@@ -163,3 +163,13 @@ def test_a_file_and_lines_from_a_pipe(server: Server) -> None:
     refused = server.daemon.run(command, "pid\n")
     assert refused.returncode == 7
     assert "with 'noauth', only 'fingerprint' or 'tls-ca'" in refused.stderr
+
+
+def test_a_password_on_this_machine_brings_no_tls(server: Server) -> None:
+    server.daemon.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    done = server.ctl("-s", server.socket, "-u", "alice", "pid")
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    imported = {line.rpartition("|")[2].strip() for line in lines}
+    assert "supervisortw.remote.passwordlogin" in imported
+    assert not imported & {"_ssl", "OpenSSL.crypto", "cryptography", "twisted.internet.endpoints"}

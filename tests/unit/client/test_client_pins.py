@@ -163,6 +163,21 @@ def test_a_bad_line_is_named_and_nothing_is_believed(path: Path, line: str) -> N
     assert known.of(PIN.host) == [PIN]
 
 
+def test_a_file_that_is_too_large_is_not_read(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch(0o600)
+    os.truncate(path, LIMITS.known_hosts_bytes + 1)
+    with pytest.raises(LocalError, match=f"more than {LIMITS.known_hosts_bytes} bytes"):
+        Pins(str(path)).of(PIN.host)
+
+
+def test_the_longest_lines_have_their_room() -> None:
+    longest = Pin(
+        host=f"{'h' * 253}:65535", user="u" * 64, certificate=b"c" * 32, kdf=Kdf(), realm=b"r" * 16
+    )
+    assert len(str(longest)) * LIMITS.known_hosts < LIMITS.known_hosts_bytes
+
+
 class TestPrivateFile:
     def test_of_another_size(self, tmp_path: Path) -> None:
         file = tmp_path / "f"
