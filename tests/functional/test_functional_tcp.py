@@ -114,15 +114,15 @@ def test_users_come_and_go(daemon: Daemon) -> None:
     configure(daemon, f"127.0.0.1:{port}", more=f"passwdfile {users}")
     daemon.start()
     assert not is_open(port)
-    give_users(daemon)
-    daemon.ctl("reload")
-    assert is_open(port)
+    give_users(daemon)  # which is noticed without a reload
+    wait_until(lambda: is_open(port), daemon.log_text)
     assert daemon.status().notes == ()
     users.write_text("nonsense")
     daemon.ctl("reload")
     assert not is_open(port)
-    [note] = daemon.status().notes
-    assert f"no user can log in by {users}" in note
+    listening, passwords = daemon.status().notes
+    assert f"no user can log in by {users}" in listening
+    assert f"nobody can log in with a password: {users}:1:" in passwords
 
 
 def test_ipv6(daemon: Daemon) -> None:
