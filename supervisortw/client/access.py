@@ -17,6 +17,7 @@ from supervisortw.errors import (
     Impostor,
     LocalError,
     PasswordWanted,
+    RemoteError,
     SupervisorError,
     WrongPassword,
 )
@@ -102,7 +103,6 @@ class Access:
             try:
                 session = await self._log_in(address, way, password)
             except WrongPassword as error:
-                self._failures[where] += 1
                 if isinstance(error, Impostor):
                     self._failures[where] = LIMITS.failed_logins
                     raise
@@ -110,7 +110,6 @@ class Access:
                     raise
                 failed = password
             else:
-                del self._failures[where]
                 self._passwords.works(where, password)
                 return session
         raise Denied(f"{where}: {STOPPED.format(count=self._failures[where])}")
@@ -132,12 +131,19 @@ class Access:
         password: Password,
         stretched: Callable[[Password, Kdf, bytes], Awaitable[bytes]],
     ) -> Session:
+        where = str(address)
         login = PasswordLogin(password.user, lambda kdf, realm: stretched(password, kdf, realm))
         try:
             session = await self._connect(address, replace(way, login=login))
+        except (WrongPassword, RemoteError):
+            # A proof without a verdict was a guess too; and who never wants one has us work for them.
+            if login.asked is not None and login.binding is None:
+                self._failures[where] += 1
+            raise
         finally:
             if login.asked is not None:
-                self._asked[str(address)] = login.asked
+                self._asked[where] = login.asked
+        del self._failures[where]
         self._remember(address, password.user, login)
         return session
 
