@@ -13,6 +13,7 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, TcpAddress, UnixAddress
 from supervisortw.core.srp import Kdf
 from supervisortw.errors import (
+    AuthError,
     Denied,
     Impostor,
     LocalError,
@@ -135,7 +136,7 @@ class Access:
         login = PasswordLogin(password.user, lambda kdf, realm: stretched(password, kdf, realm))
         try:
             session = await self._connect(address, replace(way, login=login))
-        except (WrongPassword, RemoteError):
+        except (AuthError, RemoteError):
             # A proof without a verdict was a guess too; and who never wants one has us work for them.
             if login.asked is not None and login.binding is None:
                 self._failures[where] += 1

@@ -33,6 +33,7 @@ from supervisortw.remote.admission import AdmissionCounter, Waiter
 from supervisortw.remote.channel import UNIX_CHANNEL, Channel
 from supervisortw.remote.frames import (
     ADMITTED,
+    FULL,
     PASSWORD,
     PASSWORD_WANTED,
     PEER,
@@ -296,12 +297,12 @@ class ServerGate(Protocol):
         self._at_the_end.append(logout)
         if self._state is not _State.DECIDING:
             self._end()
-        elif not self._admission.enter(attempt.user):
+        elif not self._admission.enter(attempt.user, self._waiter):
             if self._admission.first_refusal():
                 self._log.warn("{who} refused: too many sessions are open", who=attempt.who)
-            self._refuse(REFUSED)
+            self._refuse(FULL)
         else:
-            self._at_the_end.append(lambda: self._admission.depart(attempt.user))
+            self._at_the_end.append(lambda: self._admission.depart(attempt.user, self._waiter))
             self._open(root, attempt.who)
 
     def _not_decided(self, failure: Failure, attempt: _Attempt) -> None:

@@ -28,7 +28,7 @@ from supervisortw.remote.peers import Peer
 from supervisortw.remote.realm import control_portal
 from supervisortw.remote.server import ControlFactory
 
-NO, WANTED = pack([b"\x00"]), pack([b"\x03"])
+NO, WANTED, FULL = (pack([answer]) for answer in (b"\x00", b"\x03", b"\x04"))
 GREETING = b"\x01\x80\x02\x82pb"  # of the broker, which is the first that it sends
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 SOMEBODY = Peer(pid=7, uid=1001, gid=1001)
@@ -631,7 +631,16 @@ class TestLimits:
         client = PasswordClient(binding=EXPORTED)
         connections = [daemon.tcp() for _ in range(3)]
         answers = [connection.log_in(client) for connection in connections]
-        assert answers[-1] == NO
+        assert answers[-1] == FULL, "who has proven who they are may know"
         assert daemon.factory._admission.sessions == 2
         connections[0].lose()
         assert is_in(daemon.tcp().log_in(client), client)
+
+    def test_root_with_a_password_finds_room_at_the_unix_socket_alone(self) -> None:
+        daemon = Daemon(limits=replace(LIMITS, sessions=1))
+        client = PasswordClient(binding=EXPORTED)
+        assert is_in(daemon.tcp().log_in(client), client)
+        root = PasswordClient()
+        assert daemon.unix().log_in(root) == FULL
+        assert is_in(daemon.unix(Peer(pid=5, uid=0, gid=0)).log_in(root), root)
+        assert daemon.tcp().log_in(client) == FULL
