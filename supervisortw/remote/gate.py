@@ -249,6 +249,7 @@ class ServerGate(Protocol):
         elif (begun := passwords.begin(hello)) is None:
             self._refuse(REFUSED)
         else:
+            self._at_the_end.append(self._given_up)
             self._expected = partial(self._proof_message, passwords, begun)
             self._reader.expect()
             self.transport.write(begun.second)
@@ -269,10 +270,15 @@ class ServerGate(Protocol):
         if delay:
             clock: Any = self._clock
             await deferLater(clock, delay)
+        self._at_the_end.remove(self._given_up)
         credentials = begun.credentials(told, self._channel.binding_of(self.transport))
         session = await self._login(credentials)
         self._answer = [ADMITTED, credentials.answer]
         return session
+
+    def _given_up(self) -> None:
+        assert self._passwords is not None, "who has begun one"
+        self._passwords.given_up(self._source)
 
     def _attempt(self, name: str, user: str) -> _Attempt:
         who = f"{name} from {self._where}"

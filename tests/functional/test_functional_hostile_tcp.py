@@ -221,9 +221,10 @@ INSTEAD_OF_A_PROOF = {
 
 @pytest.mark.parametrize("kind", INSTEAD_OF_A_PROOF)
 def test_what_is_no_proof(port: Port, kind: str) -> None:
+    source = f"127.0.0.{10 + list(INSTEAD_OF_A_PROOF).index(kind)}"
     with port.unmoved():
         for _ in range(3):
-            with by_hand(port.number) as there:
+            with by_hand(port.number, source=source) as there:
                 _challenged(there)
                 there.send(INSTEAD_OF_A_PROOF[kind])
                 assert there.receive(1000) == b""
@@ -231,10 +232,14 @@ def test_what_is_no_proof(port: Port, kind: str) -> None:
 
 def test_who_goes_away_in_the_middle_of_a_login(port: Port) -> None:
     with port.unmoved():
-        for _ in range(20):
-            with by_hand(port.number) as there:
+        for number in range(20):
+            with by_hand(port.number, source=f"127.0.1.{number // 5 + 1}") as there:
                 _challenged(there)
             time.sleep(0.1)  # no more than 10 may begin in a second
+        for _ in range(100):
+            with by_hand(port.number, source="127.0.1.1") as there:
+                there.send(Login("alice", SECRET).first)
+                assert there.frame()[2:5] == b"\x00\x01\x02"  # there is no getting on for them
 
 
 def test_what_comes_with_the_proof_is_heard_after_it_only(port: Port) -> None:
