@@ -75,7 +75,7 @@ class Passwords:
     """The user and the passwords of one client, kept as long as it runs.
 
     ``ask`` returns the way to ask somebody, or None if nobody is there. ``given`` is the password that
-    was given otherwise; then nobody is asked for one.
+    was given otherwise; then nobody is asked for one. ``beware`` is called before there is one.
     """
 
     def __init__(
@@ -85,11 +85,13 @@ class Passwords:
         user: str | None = None,
         given: bytes | None = None,
         usual_user: str = "",
+        beware: Callable[[], object] = lambda: None,
     ) -> None:
         self._ask = ask
         self._user = user
         self._given = given
         self._usual_user = usual_user
+        self._beware = beware
         self._latest: Password | None = None
         self._worked: dict[str, Password] = {}
         self._asking = DeferredLock()
@@ -129,6 +131,7 @@ class Passwords:
             return Password(self._user, self._given)
         again = "" if failed is None else "wrong password, or somebody in between; "
         question = f"{again}password of {self._user}: "
+        self._beware()
         text = await self._answer(where, question, NOBODY_TO_ASK, hidden=True)
         if not text:
             self._given_up += 1

@@ -52,6 +52,15 @@ def test_who_is_asked_names_a_user_and_a_password() -> None:
     assert (asked.answer.user, asked.answer.text) == ("alice", "pässword123".encode())
 
 
+def test_the_memory_is_closed_before_there_is_a_password() -> None:
+    closed: list[int] = []
+    person = Person(beware=lambda: closed.append(len(person.questions)))
+    person.wanted()
+    assert closed == []
+    person.says("alice")
+    assert closed == [1]
+
+
 def test_the_usual_user_needs_no_typing() -> None:
     person = Person(usual_user="root")
     asked = person.wanted()
