@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
 
 from supervisortw.core.limits import LIMITS, Limits
 from supervisortw.core.srp import Kdf, SrpError, password_bytes, stretch, user_name
-from supervisortw.errors import Denied, PasswordWanted
+from supervisortw.errors import Denied, LocalError, PasswordWanted
 
 Result = TypeVar("Result")
 # Asks somebody, and returns the line that they have typed. The second argument is whether it is hidden
@@ -66,9 +66,17 @@ class Stretching:
         async with password.locks.setdefault(key, DeferredLock()):
             if key not in password.stretched:
                 password.stretched[key] = await self._in_thread(
-                    lambda: stretch(password.text, password.user, kdf, realm)
+                    lambda: _stretched(password, kdf, realm)
                 )
         return password.stretched[key]
+
+
+def _stretched(password: Password, kdf: Kdf, realm: bytes) -> bytes:
+    try:
+        return stretch(password.text, password.user, kdf, realm)
+    except (MemoryError, ValueError):
+        need = (kdf.r << kdf.ln) // 8192
+        raise LocalError(f"not enough memory: {need} MiB are needed to hash a password") from None
 
 
 class Passwords:
