@@ -339,8 +339,8 @@ class DaemonService(Service):
         self.sockets.close()
         self._compressor.stop()
         self._notices.close_all()
+        self._accounts.close()  # a change of it opens listeners
         await self.listeners.close()
-        self._accounts.close()
         self._factory.close_sessions()
         self._deputies.close()
         if self._heritage.link is None:

@@ -59,6 +59,10 @@ class Attempts:
         _put(self._users, user, recent[-2 * self._limits.failures_per_user :], self._limits)
         return self._failed_from(source, now)
 
+    def given_up(self, source: str) -> int:
+        """Remember a login that was begun for nothing; return the same. Nobody's password was guessed."""
+        return self._failed_from(source, self._seconds())
+
     def _failed_from(self, source: str, now: float) -> int:
         limits = self._limits
         found = self._sources.get(source)

@@ -13,10 +13,12 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, TcpAddress, UnixAddress
 from supervisortw.core.srp import Kdf
 from supervisortw.errors import (
+    AuthError,
     Denied,
     Impostor,
     LocalError,
     PasswordWanted,
+    RemoteError,
     SupervisorError,
     WrongPassword,
 )
@@ -102,7 +104,6 @@ class Access:
             try:
                 session = await self._log_in(address, way, password)
             except WrongPassword as error:
-                self._failures[where] += 1
                 if isinstance(error, Impostor):
                     self._failures[where] = LIMITS.failed_logins
                     raise
@@ -110,7 +111,6 @@ class Access:
                     raise
                 failed = password
             else:
-                del self._failures[where]
                 self._passwords.works(where, password)
                 return session
         raise Denied(f"{where}: {STOPPED.format(count=self._failures[where])}")
@@ -132,12 +132,19 @@ class Access:
         password: Password,
         stretched: Callable[[Password, Kdf, bytes], Awaitable[bytes]],
     ) -> Session:
+        where = str(address)
         login = PasswordLogin(password.user, lambda kdf, realm: stretched(password, kdf, realm))
         try:
             session = await self._connect(address, replace(way, login=login))
+        except (AuthError, RemoteError):
+            # A proof without a verdict was a guess too; and who never wants one has us work for them.
+            if login.asked is not None and login.binding is None:
+                self._failures[where] += 1
+            raise
         finally:
             if login.asked is not None:
-                self._asked[str(address)] = login.asked
+                self._asked[where] = login.asked
+        del self._failures[where]
         self._remember(address, password.user, login)
         return session
 
@@ -146,12 +153,12 @@ class Access:
     def _way(self, address: Address) -> Way:
         if isinstance(address, UnixAddress):
             return Way()
+        if self._is_plain(address):
+            return Way(plain=True)
         trust = self._trust
-        certificate = trust.fingerprints.get(str(address), trust.fingerprints.get(_host(address)))
+        certificate = self._fingerprint(address)
         authorities = None
         advice = "; that is what 'fingerprint' in supervisorctl.conf says"
-        if trust.plain:
-            return Way(plain=True)
         if certificate is None and trust.authorities is not None:
             authorities, advice = _content(trust.authorities), ""
         elif certificate is None and not trust.accept_new:
@@ -170,8 +177,16 @@ class Access:
             raise Denied(f"{address}: {NOT_PROVEN}")
         return replace(way, login=by_peer)
 
+    def _fingerprint(self, address: TcpAddress) -> bytes | None:
+        told = self._trust.fingerprints
+        return told.get(str(address), told.get(_host(address)))
+
+    def _is_plain(self, address: TcpAddress) -> bool:
+        """True for TCP without TLS, which is nothing for a host whose certificate is told."""
+        return self._trust.plain and self._fingerprint(address) is None
+
     def _known(self, address: Address) -> list[Pin]:
-        if isinstance(address, UnixAddress) or self._trust.plain:
+        if isinstance(address, UnixAddress) or self._is_plain(address):
             return []
         return self._pins().of(_host(address))
 

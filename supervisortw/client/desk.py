@@ -15,7 +15,7 @@ from supervisortw.client.render import outcome_line
 from supervisortw.core.model import Address
 from supervisortw.core.status import Outcome, Result
 from supervisortw.core.text import printable
-from supervisortw.errors import Refused, SupervisorError
+from supervisortw.errors import SupervisorError
 from supervisortw.interfaces import Clock
 from supervisortw.remote.connection import Session
 
@@ -84,9 +84,15 @@ class Desk:
         sys.stderr.flush()
 
     def complain_of(self, error: SupervisorError, host: str) -> ExitCode:
-        """Print what went wrong with a daemon; return the exit code that it stands for."""
-        mark = self.mark(host) if isinstance(error, Refused) else ""  # others name the daemon
-        self.complain(f"{mark}{error}")
+        """Print what went wrong with a daemon; return the exit code that it stands for.
+
+        The text can be the daemon's: each of its lines says whose it is.
+        """
+        mark = self.mark(host)
+        first, *others = printable(str(error)).split("\n")
+        if not first.startswith(f"{printable(host)}: "):
+            first = mark + first
+        self.complain("\n".join((first, *(mark + line for line in others))))
         return code_of(error)
 
     async def each(

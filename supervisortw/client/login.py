@@ -20,6 +20,7 @@ from supervisortw.core.model import ClientSettings
 from supervisortw.core.srp import SrpError, password_bytes, user_name
 from supervisortw.errors import ConfigError, LocalError, Problem
 from supervisortw.remote.connection import connect
+from supervisortw.secrecy import keep_memory_secret
 
 STDERR = 2
 
@@ -76,6 +77,7 @@ def access(reactor: Any, desk: Desk, credentials: Credentials) -> Access:
             user=credentials.user,
             given=credentials.given,
             usual_user=_usual_user(),
+            beware=keep_memory_secret,
         ),
         Stretching(lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work)),
         pins,

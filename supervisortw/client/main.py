@@ -21,6 +21,7 @@ from supervisortw.config.typed import parse_address
 from supervisortw.core.model import Address, ClientSettings, UnixAddress
 from supervisortw.core.text import printable
 from supervisortw.errors import ConfigNotFound, SupervisorError
+from supervisortw.secrecy import keep_memory_secret
 
 with lean():  # a control socket does not speak either
     from twisted.internet.defer import Deferred
@@ -49,6 +50,8 @@ def main() -> int:
         return _passwd(options)
     try:
         settings = _settings(options.config, options.socket)
+        if options.password_fd is not None or settings.password_file is not None:
+            keep_memory_secret()
         credentials = Credentials.read(settings, options)
     except SupervisorError as error:
         print(printable(str(error)), file=sys.stderr)

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
 
 from supervisortw.core.limits import LIMITS, Limits
 from supervisortw.core.srp import Kdf, SrpError, password_bytes, stretch, user_name
-from supervisortw.errors import Denied, PasswordWanted
+from supervisortw.errors import Denied, LocalError, PasswordWanted
 
 Result = TypeVar("Result")
 # Asks somebody, and returns the line that they have typed. The second argument is whether it is hidden
@@ -66,16 +66,24 @@ class Stretching:
         async with password.locks.setdefault(key, DeferredLock()):
             if key not in password.stretched:
                 password.stretched[key] = await self._in_thread(
-                    lambda: stretch(password.text, password.user, kdf, realm)
+                    lambda: _stretched(password, kdf, realm)
                 )
         return password.stretched[key]
+
+
+def _stretched(password: Password, kdf: Kdf, realm: bytes) -> bytes:
+    try:
+        return stretch(password.text, password.user, kdf, realm)
+    except (MemoryError, ValueError):
+        need = (kdf.r << kdf.ln) // 8192
+        raise LocalError(f"not enough memory: {need} MiB are needed to hash a password") from None
 
 
 class Passwords:
     """The user and the passwords of one client, kept as long as it runs.
 
     ``ask`` returns the way to ask somebody, or None if nobody is there. ``given`` is the password that
-    was given otherwise; then nobody is asked for one.
+    was given otherwise; then nobody is asked for one. ``beware`` is called before there is one.
     """
 
     def __init__(
@@ -85,11 +93,13 @@ class Passwords:
         user: str | None = None,
         given: bytes | None = None,
         usual_user: str = "",
+        beware: Callable[[], object] = lambda: None,
     ) -> None:
         self._ask = ask
         self._user = user
         self._given = given
         self._usual_user = usual_user
+        self._beware = beware
         self._latest: Password | None = None
         self._worked: dict[str, Password] = {}
         self._asking = DeferredLock()
@@ -129,6 +139,7 @@ class Passwords:
             return Password(self._user, self._given)
         again = "" if failed is None else "wrong password, or somebody in between; "
         question = f"{again}password of {self._user}: "
+        self._beware()
         text = await self._answer(where, question, NOBODY_TO_ASK, hidden=True)
         if not text:
             self._given_up += 1

@@ -54,7 +54,7 @@ class Limits:
     broker_failures_logged: int = 10  # tracebacks in our log that one connection can cause
 
     # Sessions.
-    sessions: int = 256
+    sessions: int = 256  # of all users but root and the daemon's own at a UNIX socket
     sessions_per_user: int = 64
     idle_seconds: float = 3600.0  # of a session over TCP or by password: a terminal was forgotten
     session_seconds: float = 86_400.0  # of such a session, then its user proves anew who they are

@@ -43,11 +43,17 @@ def is_loopback(host: str) -> bool:
 def judge(host: str, settings: Settings, *, passwords: bool) -> Verdict:
     """Decide about a port that is bound to the address ``host``.
 
-    ``passwords`` is true if there is a valid password file with a user who can log in.
+    ``passwords`` is true if there is a valid password file with a user who can log in. Where a file is
+    named and there is not, nothing listens, whatever else is allowed.
     """
     tls, anonymous = settings.tls, not passwords
     if tls and passwords:
         return Verdict(allowed=True, tls=True, anonymous=False)
+    if anonymous and settings.passwdfile is not None:
+        # Passwords are wanted. What is wrong with the file is no reason to ask for none.
+        return Verdict(
+            allowed=False, tls=tls, anonymous=True, why=_refusal(settings, tls, anonymous)
+        )
     if not is_loopback(host):
         allowed, key = settings.insecure_remote, f"insecure-remote {INSECURE_REMOTE}"
     elif anonymous:

@@ -84,7 +84,8 @@ class TcpControl:
             except LocalError as error:
                 pair = str(error)
         keys = (settings.insecure_plaintext, settings.insecure_anonymous, settings.insecure_remote)
-        return settings.tls, self._has_users(), *keys, pair
+        passwords = settings.passwdfile is not None, self._has_users()
+        return settings.tls, *passwords, *keys, pair
 
     async def prepare(self, wanted: Sequence[Address], settings: Settings) -> None:
         """Import what `open` will need, without holding others up."""

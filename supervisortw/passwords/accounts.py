@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.passwd import Passwd
 from supervisortw.errors import LocalError
 from supervisortw.passwords.changes import FileChanges
@@ -23,13 +25,15 @@ class Accounts:
         self._changed: Callable[[], None] | None = None
         self._changes: FileChanges | None = None
         self._needed = False
+        self._later: IDelayedCall | None = None  # a look that the kernel has not asked for
         self._use(path)
 
     def _use(self, path: str | None) -> None:
         self._file = None if path is None else PasswdFile(path)
         self._passwd: Passwd | None = None
         self._judged: Stamp | None = None  # of the content that is known, good or bad
-        self._seen: Stamp | None = None  # when `changed` was called last
+        self._seen: Stamp | None = None  # at the last look
+        self._settled = True  # what was seen then is known, good or bad
         self._trouble = ""
 
     @property
@@ -48,6 +52,8 @@ class Accounts:
         stamp = self._file.look()
         if stamp is None or stamp != self._judged:
             self._read(self._file)
+            if self._judged is not None and (self._judged != self._seen or not self._settled):
+                self._look_in(0)  # whoever watches should know it, too
         return self._passwd
 
     def _read(self, file: PasswdFile) -> None:
@@ -115,17 +121,39 @@ class Accounts:
             self._changes = FileChanges(self._file.path, self._reactor, self._look)
             self._changes.begin()
             self._changes.need(self._needed)
-            self._seen = self._file.look()
+            self._note_what_is_there(self._file)
 
     def _stop(self) -> None:
+        self._do_not_look()
         changes, self._changes = self._changes, None
         if changes is not None:
             changes.end()
 
     def _look(self) -> None:
-        """Tell of a change, once."""
+        """Tell of a change, once; and again if it could not be read at first."""
+        self._do_not_look()
         assert self._file is not None, "only a file is watched"
-        stamp = self._file.look()
-        if stamp != self._seen and self._changed is not None:
-            self._seen = stamp
+        before, was_settled = self._seen, self._settled
+        self._note_what_is_there(self._file)
+        is_news = self._seen != before or (self._settled and not was_settled)
+        if is_news and self._changed is not None:
             self._changed()
+
+    def _note_what_is_there(self, file: PasswdFile) -> None:
+        self._seen = file.look()
+        self._settled = True  # as long as we read it
+        self.passwd()
+        self._do_not_look()
+        self._settled = self._judged == self._seen
+        if self._needed and not self._settled:
+            self._look_in(LIMITS.passwd_look_seconds)
+
+    def _look_in(self, seconds: float) -> None:
+        self._do_not_look()
+        if self._changes is not None:
+            self._later = self._reactor.callLater(seconds, self._look)
+
+    def _do_not_look(self) -> None:
+        later, self._later = self._later, None
+        if later is not None and later.active():
+            later.cancel()

@@ -9,7 +9,6 @@ import contextlib
 import difflib
 import os
 import pwd
-import resource
 import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from supervisortw.passwords.asking import Ask, Piped, Typed, UsageError
 from supervisortw.passwords.editor import COMMANDS, Editor, Options, Parser, help_lines
 from supervisortw.passwords.passwdfile import NoPasswdFile, PasswdFile
 from supervisortw.passwords.prompt import at_terminal, run_prompt
+from supervisortw.secrecy import keep_memory_secret
 
 PROMPT_ONLY = ("save", "quit", "quit!")
 WELL, NOT_WELL, USAGE, INTERRUPTED = 0, 1, 2, 5  # as all commands of supervisorctl end
@@ -42,7 +42,7 @@ class Given(Options):
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out ``supervisorctl passwd`` with these words behind it; return the exit code."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no password is left in a file
+    keep_memory_secret()
     try:
         given = Given()
         words = _parser().parse_intermixed_args(arguments, given).words

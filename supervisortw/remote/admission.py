@@ -18,7 +18,7 @@ class AdmissionCounter:
     Who waits comes from a uid of this machine (None if it is not known), or over TCP, from a source
     that is named by a text. Each has a share of the room to wait, and TCP has a room of its own: what
     comes over a network keeps nobody of this machine out. Only users ``at_home`` have their share
-    whoever else waits.
+    whoever else waits, and room inside of their own, whoever else is there.
     """
 
     def __init__(self, at_home: Container[int], limits: Limits = LIMITS) -> None:
@@ -27,6 +27,7 @@ class AdmissionCounter:
         self._waiting: Counter[int | None] = Counter()
         self._remote: Counter[str] = Counter()
         self._users: Counter[str] = Counter()
+        self._own: Counter[Waiter] = Counter()  # sessions of those at home, as whatever user
         self._refused: set[str] = set()
         self._told = False
 
@@ -38,7 +39,7 @@ class AdmissionCounter:
     @property
     def sessions(self) -> int:
         """How many are inside."""
-        return self._users.total()
+        return self._users.total() + self._own.total()
 
     def wait(self, waiter: Waiter) -> bool:
         """Let one more of ``waiter`` wait; false if there is no room."""
@@ -70,20 +71,28 @@ class AdmissionCounter:
     def _strangers(self) -> int:
         return sum(n for uid, n in self._waiting.items() if uid not in self._at_home)
 
-    def enter(self, user: str) -> bool:
-        """Let ``user`` in with one more session; false if there is no room."""
+    def enter(self, user: str, waiter: Waiter) -> bool:
+        """Let ``user`` in once more, who has waited as ``waiter``; false if there is no room."""
+        limits = self._limits
+        if waiter in self._at_home:
+            room = self._own[waiter] < limits.sessions_per_user
+            if room:
+                self._own[waiter] += 1
+            return room
         room = (
-            self.sessions < self._limits.sessions
-            and self._users[user] < self._limits.sessions_per_user
+            self._users.total() < limits.sessions and self._users[user] < limits.sessions_per_user
         )
         if room:
             self._users[user] += 1
         return room
 
-    def depart(self, user: str) -> None:
-        """End one session of ``user``."""
+    def depart(self, user: str, waiter: Waiter) -> None:
+        """End one session of ``user``, who had waited as ``waiter``."""
         self._told = False
-        _take_one(self._users, user)
+        if waiter in self._at_home:
+            _take_one(self._own, waiter)
+        else:
+            _take_one(self._users, user)
 
     def first_refusal_of(self, user: str) -> bool:
         """Tell whether the refusal of ``user`` is news; who is refused cannot fill the log."""

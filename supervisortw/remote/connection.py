@@ -24,6 +24,7 @@ from supervisortw.core.status import (
     ReloadAnswer,
     from_plain,
 )
+from supervisortw.core.text import one_line
 from supervisortw.errors import (
     BadRequest,
     Denied,
@@ -41,6 +42,9 @@ from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.security import Unsendable
 
 NOT_UNDERSTOOD = "the daemon's answer is not understood; is it of another version?"
+
+
+_VERSION_CHARACTERS = 16  # of what a daemon says its version is
 
 
 def _ignore(_: object) -> None:
@@ -68,8 +72,9 @@ def _check_hello(address: Address, hello: object) -> None:
     """Raise BadRequest if the daemon speaks another version, and RemoteError if it is none."""
     spoken = hello.get("protocol") if isinstance(hello, dict) else None
     if spoken != wire.PROTOCOL_VERSION:
+        told = one_line(str(spoken)[:_VERSION_CHARACTERS])
         raise BadRequest(
-            f"{address}: that daemon speaks version {spoken} of the protocol, "
+            f"{address}: that daemon speaks version {told} of the protocol, "
             f"this supervisorctl version {wire.PROTOCOL_VERSION}; upgrade the older one"
         )
     if not isinstance(hello, dict) or not hello.keys() >= {"version", "pid"}:

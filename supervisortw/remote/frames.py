@@ -19,6 +19,7 @@ ADMITTED = b"\x01"
 REFUSED = b"\x00"
 WAIT = b"\x02"  # too many failures from there: a second field has the seconds, in two bytes
 PASSWORD_WANTED = b"\x03"  # the answer to PEER1 of a daemon that wants a password from everybody
+FULL = b"\x04"  # who has proven who they are is told that too many sessions are open
 
 _LENGTH = struct.Struct(">H")
 

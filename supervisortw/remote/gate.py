@@ -33,6 +33,7 @@ from supervisortw.remote.admission import AdmissionCounter, Waiter
 from supervisortw.remote.channel import UNIX_CHANNEL, Channel
 from supervisortw.remote.frames import (
     ADMITTED,
+    FULL,
     PASSWORD,
     PASSWORD_WANTED,
     PEER,
@@ -248,6 +249,7 @@ class ServerGate(Protocol):
         elif (begun := passwords.begin(hello)) is None:
             self._refuse(REFUSED)
         else:
+            self._at_the_end.append(self._given_up)
             self._expected = partial(self._proof_message, passwords, begun)
             self._reader.expect()
             self.transport.write(begun.second)
@@ -268,10 +270,15 @@ class ServerGate(Protocol):
         if delay:
             clock: Any = self._clock
             await deferLater(clock, delay)
+        self._at_the_end.remove(self._given_up)
         credentials = begun.credentials(told, self._channel.binding_of(self.transport))
         session = await self._login(credentials)
         self._answer = [ADMITTED, credentials.answer]
         return session
+
+    def _given_up(self) -> None:
+        assert self._passwords is not None, "who has begun one"
+        self._passwords.given_up(self._source)
 
     def _attempt(self, name: str, user: str) -> _Attempt:
         who = f"{name} from {self._where}"
@@ -296,12 +303,12 @@ class ServerGate(Protocol):
         self._at_the_end.append(logout)
         if self._state is not _State.DECIDING:
             self._end()
-        elif not self._admission.enter(attempt.user):
+        elif not self._admission.enter(attempt.user, self._waiter):
             if self._admission.first_refusal():
                 self._log.warn("{who} refused: too many sessions are open", who=attempt.who)
-            self._refuse(REFUSED)
+            self._refuse(FULL)
         else:
-            self._at_the_end.append(lambda: self._admission.depart(attempt.user))
+            self._at_the_end.append(lambda: self._admission.depart(attempt.user, self._waiter))
             self._open(root, attempt.who)
 
     def _not_decided(self, failure: Failure, attempt: _Attempt) -> None:

@@ -11,6 +11,7 @@ from supervisortw.core.srp import Binding
 from supervisortw.errors import Denied, PasswordWanted, TooManyFailures
 from supervisortw.remote.frames import (
     ADMITTED,
+    FULL,
     PASSWORD_WANTED,
     PEER,
     REFUSED,
@@ -41,13 +42,15 @@ async def by_peer(talk: Talk, binding: Binding) -> None:
         raise Denied(f"{talk.where}: the daemon does not let this user in")
     if answer == [PASSWORD_WANTED]:
         raise PasswordWanted(f"{talk.where}: {WANTED}")
-    raise_if_locked_out(talk, answer)
+    raise_if_not_now(talk, answer)
     if answer != [ADMITTED]:
         raise FrameError("an answer that nobody has asked for")
 
 
-def raise_if_locked_out(talk: Talk, answer: Sequence[bytes]) -> None:
-    """Raise TooManyFailures if the answer is that the daemon takes no login for so many seconds."""
+def raise_if_not_now(talk: Talk, answer: Sequence[bytes]) -> None:
+    """Raise TooManyFailures or Denied if the answer is that the daemon takes no login at the moment."""
+    if answer == [FULL]:
+        raise Denied(f"{talk.where}: the daemon has no room for one more session; close others")
     if len(answer) == 2 and answer[0] == WAIT and len(answer[1]) == 2:
         seconds = int.from_bytes(answer[1], "big")
         raise TooManyFailures(

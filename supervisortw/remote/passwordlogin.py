@@ -25,7 +25,7 @@ from supervisortw.core.srp import (
 )
 from supervisortw.errors import Denied, Impostor, WrongPassword
 from supervisortw.remote.frames import ADMITTED, PASSWORD, REFUSED, FrameError, pack
-from supervisortw.remote.login import Talk, raise_if_locked_out
+from supervisortw.remote.login import Talk, raise_if_not_now
 
 # Returns the stretched password of the user for these parameters and this realm.
 Stretched = Callable[[Kdf, bytes], Awaitable[bytes]]
@@ -59,7 +59,7 @@ class PasswordLogin:
         public = GROUP.packed(GROUP.client_public(secret, self._powmod))
         first = [PASSWORD, self._user.encode("ascii"), public]
         second = await talk.ask(first)
-        raise_if_locked_out(talk, second)
+        raise_if_not_now(talk, second)
         if second == [REFUSED]:
             raise Denied(f"{talk.where}: the daemon lets nobody in by password now")
         kdf, realm, salt, server = _challenge(second)
@@ -70,6 +70,7 @@ class PasswordLogin:
         )
         proven = proofs(GROUP, shared, pack(first), pack(second), binding)
         answer = await talk.ask([proven.client])
+        raise_if_not_now(talk, answer)
         if answer == [REFUSED]:
             reason = f"wrong password for {self._user}, or somebody in between"
             raise WrongPassword(f"{talk.where}: {reason}")

@@ -82,6 +82,13 @@ class PasswordLogins:
         """Remember a failed login, and tell the log of it."""
         seconds = self._attempts.failed(source, user)
         self._told.tell(who, why)
+        self._tell_lockout(source, seconds)
+
+    def given_up(self, source: str) -> None:
+        """Remember somebody who was answered, and then did not want to know."""
+        self._tell_lockout(source, self._attempts.given_up(source))
+
+    def _tell_lockout(self, source: str, seconds: int) -> None:
         if seconds:
             self._told.tell(source, f"no login by password from there for {seconds} seconds")
 

@@ -168,9 +168,15 @@ class ByHand:
 
 
 @contextlib.contextmanager
-def by_hand(port: int, *, tls: bool = True, highest: int = SSL.TLS1_3_VERSION) -> Iterator[ByHand]:
-    """Connect to a port of this machine."""
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+def by_hand(
+    port: int,
+    *,
+    tls: bool = True,
+    highest: int = SSL.TLS1_3_VERSION,
+    source: str = "127.0.0.1",
+) -> Iterator[ByHand]:
+    """Connect to a port of this machine from ``source``, which is an address of it, too."""
+    with socket.create_connection(("127.0.0.1", port), 10, (source, 0)) as sock:
         sock.settimeout(None)
         if not tls:
             yield ByHand(sock, None)

@@ -63,7 +63,8 @@ class Port:
             assert there.frame()[:5] == b"\x00\x25\x00\x01\x01"
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.number), 10)
+        """Come from another address than alice, who would have to wait for a place otherwise."""
+        return socket.create_connection(("127.0.0.1", self.number), 10, ("127.0.0.9", 0))
 
     @contextlib.contextmanager
     def unmoved(self, *, logins: bool = True) -> Iterator[None]:
@@ -144,7 +145,7 @@ def test_connections_that_are_broken_off_at_once(port: Port) -> None:
 
 def test_more_connections_than_may_wait(port: Port) -> None:
     """One address has four at a time; the others are closed at once, and the UNIX socket goes on."""
-    with contextlib.ExitStack() as stack, port.unmoved(logins=False):
+    with contextlib.ExitStack() as stack, port.unmoved():
         socks = [stack.enter_context(port.connect()) for _ in range(40)]
         ended = 0
         for sock in socks:
@@ -221,9 +222,10 @@ INSTEAD_OF_A_PROOF = {
 
 @pytest.mark.parametrize("kind", INSTEAD_OF_A_PROOF)
 def test_what_is_no_proof(port: Port, kind: str) -> None:
+    source = f"127.0.0.{10 + list(INSTEAD_OF_A_PROOF).index(kind)}"
     with port.unmoved():
         for _ in range(3):
-            with by_hand(port.number) as there:
+            with by_hand(port.number, source=source) as there:
                 _challenged(there)
                 there.send(INSTEAD_OF_A_PROOF[kind])
                 assert there.receive(1000) == b""
@@ -231,10 +233,14 @@ def test_what_is_no_proof(port: Port, kind: str) -> None:
 
 def test_who_goes_away_in_the_middle_of_a_login(port: Port) -> None:
     with port.unmoved():
-        for _ in range(20):
-            with by_hand(port.number) as there:
+        for number in range(20):
+            with by_hand(port.number, source=f"127.0.1.{number // 5 + 1}") as there:
                 _challenged(there)
             time.sleep(0.1)  # no more than 10 may begin in a second
+        for _ in range(100):
+            with by_hand(port.number, source="127.0.1.1") as there:
+                there.send(Login("alice", SECRET).first)
+                assert there.frame()[2:5] == b"\x00\x01\x02"  # there is no getting on for them
 
 
 def test_what_comes_with_the_proof_is_heard_after_it_only(port: Port) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,6 +65,14 @@ def test_one_command_asks_and_shows_nothing_of_the_answer(server: Server) -> Non
         assert shown[-2].isdigit() or shown[-1].isdigit()
         assert "wrong\n" not in shell.look()
         assert SECRET not in shell.look()
+
+
+@pytest.mark.needs_linux
+def test_there_is_no_core_with_a_password_in_it(server: Server) -> None:
+    with terminal(server.daemon, "xterm", "-s", server.socket, "-u", "alice", "pid") as shell:
+        shell.expect("password of alice:")
+        limits = Path(f"/proc/{shell.process.pid}/limits").read_text()
+        assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
 
 
 @pytest.mark.parametrize("kind", ["xterm", "dumb"])

@@ -53,7 +53,7 @@ LAYERS = {
         others=(*TWISTED_LOOP, "twisted.spread", "twisted.cred", "twisted.python.failure", *TLS),
     ),
     "passwords": layer(
-        *("config", "core", "daemon", "errors"),
+        *("config", "core", "daemon", "errors", "secrecy"),
         others=("twisted.internet", "twisted.logger", "twisted.python.filepath"),
     ),
     # The daemon's own code decides what happens; only the clock and the processes are others.
@@ -63,12 +63,13 @@ LAYERS = {
     ),
     "client": layer(
         *("absence", "remote", "config", "core", "interfaces", "errors", VERSION, "simulation"),
-        "passwords",
+        *("passwords", "secrecy"),
         others=("twisted.internet", "prompt_toolkit"),
     ),
     "tools": layer("config", "core", "errors", VERSION),
     # The entry points.
     "absence": layer(),
+    "secrecy": layer(),
     "options": layer(VERSION),
     "supervisord": layer("config", "core", "daemon", "errors", "options"),
     "launch": layer("absence", "tap"),

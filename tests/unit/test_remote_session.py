@@ -411,6 +411,12 @@ class TestConnect:
         dialled.pump.flush()
         assert dialled.transport.disconnected
 
+    def test_a_version_that_is_a_story_is_not_told(self) -> None:
+        with pytest.raises(BadRequest) as caught:
+            connection._check_hello(TcpAddress(host="a", port=1), {"protocol": "1\n" + 9999 * "x"})
+        assert "speaks version 1\\nxxx" in str(caught.value)
+        assert len(str(caught.value)) < 200
+
     @pytest.mark.parametrize("told", [[], 5, None, {}, {"protocol": wire.PROTOCOL_VERSION}])
     def test_a_hello_that_is_none_is_left(
         self, dialled: Dialled, told: object, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fakes.asking import Asked
 from fakes.passwordserver import KDF, REALM, SECRET, USER, PasswordServer
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
 from supervisortw.client.access import Access, Trust
 from supervisortw.client.passwords import Password, Passwords, Stretching
@@ -41,12 +41,25 @@ PIN = Pin(host="db1:9001", user=USER, certificate=CERTIFICATE, kdf=KDF, realm=RE
 class Talk:
     """The gate in front of a server, without a connection."""
 
-    def __init__(self, where: str, server: PasswordServer) -> None:
+    def __init__(
+        self,
+        where: str,
+        server: PasswordServer,
+        lost_after: int | None,
+        verdict: Deferred[list[bytes]] | None,
+    ) -> None:
         self.where = where
         self.server = server
+        self.lost_after = lost_after
+        self.verdict = verdict
 
     def ask(self, message: Any) -> Deferred[list[bytes]]:
-        return succeed(fields(self.server.receive(pack(message))[2:]))
+        answer = self.server.receive(pack(message))
+        if len(self.server.frames) == 2 and self.verdict is not None:
+            return self.verdict
+        if len(self.server.frames) == self.lost_after:
+            return fail(Unreachable(f"{self.where}: lost"))
+        return succeed(fields(answer[2:]))
 
 
 class Session:
@@ -67,6 +80,10 @@ class World:
         self.binding = TLS
         self.realm = REALM
         self.second_answer: bytes | None = None
+        self.hangs_up = False  # whoever answers, with a new realm each time
+        self.connected = False
+        self.lost_after: int | None = None  # so many frames of ours
+        self.verdict: Deferred[list[bytes]] | None = None
         self.failure: Exception | None = None
         self.wait: Deferred[None] | None = None
         self.notices: list[str] = []
@@ -94,6 +111,8 @@ class World:
 
     def in_thread(self, work: Callable[[], bytes]) -> Deferred[bytes]:
         self.stretched.append(len(self.connections))
+        if self.hangs_up and self.connected:
+            return fail(Unreachable("db1:9001: lost"))  # as a login that was begun ends
         return succeed(work())
 
     async def connect(self, address: Address, way: Way) -> Session:
@@ -107,13 +126,19 @@ class World:
                 raise PasswordWanted(f"{where}: the daemon wants a password")
             return Session()
         binding = UNIX if isinstance(address, UnixAddress) else self.binding
+        if self.hangs_up:
+            self.realm = len(self.ways).to_bytes(16, "big")
         server = PasswordServer(binding, realm=self.realm)
         server.second_answer = self.second_answer
         self.connections.append((where, server))
         if self.wait is not None:
             await self.wait
         assert way.login is not None
-        await way.login(Talk(where, server), binding)
+        self.connected = True
+        try:
+            await way.login(Talk(where, server, self.lost_after, self.verdict), binding)
+        finally:
+            self.connected = False
         return Session()
 
     def open(self, address: Address = THERE) -> Asked[Session]:
@@ -243,6 +268,15 @@ class TestByPassword:
         assert world.open().done
         assert world.ways[0].plain
         assert not Path(world.pins.path).exists()
+
+    def test_a_fingerprint_that_is_told_is_asked_for_also_where_others_do_without_tls(
+        self, tmp_path: Path
+    ) -> None:
+        trust = Trust(plain=True, fingerprints={"db1:9001": CERTIFICATE})
+        world = World(tmp_path, SECRET, trust=trust)
+        assert world.open().done
+        [way] = world.ways
+        assert (way.plain, way.certificate) == (False, CERTIFICATE)
 
     def test_a_file_that_is_not_right_is_not_passed_over(self, tmp_path: Path) -> None:
         world = World(tmp_path, SECRET)
@@ -379,6 +413,45 @@ class TestFailures:
             assert world.open().answer
         assert len(world.servers) == len(world.asked) == 1
         assert not Path(world.pins.path).exists()
+
+    def test_a_proof_without_a_verdict_counts(self, tmp_path: Path) -> None:
+        """Whoever has it has made a guess, and need not tell whether it was right."""
+        world = World(tmp_path, SECRET)
+        world.lost_after = 2
+        self.fails_three_times(world)
+        assert [len(server.frames) for server in world.servers] == [2, 2, 2]
+
+    def test_work_for_nothing_counts(self, tmp_path: Path) -> None:
+        """Whoever hangs up while we stretch a password could have us do so for ever."""
+        world = World(tmp_path, SECRET)
+        world.hangs_up = True
+        self.fails_three_times(world)
+
+    def fails_three_times(self, world: World) -> None:
+        for _ in range(3):
+            with pytest.raises(Unreachable):
+                assert world.open().answer
+        with pytest.raises(Denied, match="no more are tried"):
+            assert world.open().answer
+        assert len(world.asked) == 1
+
+    def test_who_is_gone_before_any_answer_has_not_failed_us(self, tmp_path: Path) -> None:
+        world = World(tmp_path, SECRET)
+        world.lost_after = 1
+        for _ in range(4):
+            with pytest.raises(Unreachable):
+                assert world.open().answer
+
+    def test_who_is_interrupted_has_not_failed(self, tmp_path: Path) -> None:
+        world = World(tmp_path, SECRET)
+        world.verdict = Deferred()
+        for _ in range(3):
+            opening = Deferred.fromCoroutine(world.access.connect(THERE))
+            opening.addErrback(lambda failure: failure.trap(CancelledError))
+            opening.cancel()
+            world.verdict = Deferred()
+        world.verdict = None
+        assert isinstance(world.open().answer, Session)
 
     @pytest.mark.parametrize("error", [TooManyFailures("wait"), Unreachable("gone"), Denied("no")])
     def test_other_errors_are_told_and_nobody_is_asked_again(

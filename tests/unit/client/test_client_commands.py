@@ -135,6 +135,19 @@ class TestReload:
         assert one.run(verb) is ExitCode.REFUSED
         assert one.desk.complaints() == ["left as it is:", "/etc/x:3: no such key"]
 
+    @pytest.mark.parametrize("kind", [Refused, Denied, RemoteError])
+    def test_no_daemon_can_speak_for_another(
+        self, two: Terminal, kind: type[SupervisorError]
+    ) -> None:
+        two.daemon(A).reload_answer = kind("no\n/run/b | all is well")
+        two.run("reload")
+        assert two.desk.complaints() == ["/run/a | no", "/run/a | /run/b | all is well"]
+
+    def test_who_is_named_is_not_named_twice(self, two: Terminal) -> None:
+        two.network.refusals[B] = Unreachable("/run/b: nobody listens there")
+        two.run("reload")
+        assert two.desk.complaints() == ["/run/b: nobody listens there"]
+
     @pytest.mark.parametrize("verb", ["reload", "reread", "shutdown", "version", "quit"])
     def test_they_take_no_words(self, one: Terminal, verb: str) -> None:
         assert one.run(f"{verb} now please") is USAGE

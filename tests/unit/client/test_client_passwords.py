@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from fakes.asking import Asked
 from fakes.passwordserver import KDF, REALM, stretched
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 
 from supervisortw.client.passwords import Password, Passwords, Stretching
 from supervisortw.core.limits import LIMITS
-from supervisortw.errors import Denied, PasswordWanted
+from supervisortw.errors import Denied, LocalError, PasswordWanted
 
 A, B = "a:9001", "b:9001"
 OTHER = b"another realm 16"
@@ -50,6 +50,15 @@ def test_who_is_asked_names_a_user_and_a_password() -> None:
     assert person.questions[1:] == [("a:9001: password of alice: ", True)]
     person.says("pässword123")
     assert (asked.answer.user, asked.answer.text) == ("alice", "pässword123".encode())
+
+
+def test_the_memory_is_closed_before_there_is_a_password() -> None:
+    closed: list[int] = []
+    person = Person(beware=lambda: closed.append(len(person.questions)))
+    person.wanted()
+    assert closed == []
+    person.says("alice")
+    assert closed == [1]
 
 
 def test_the_usual_user_needs_no_typing() -> None:
@@ -217,6 +226,17 @@ def test_a_password_is_stretched_in_a_thread_once(threads: Threads) -> None:
     assert first.answer == second.answer == stretched("secret", "alice")
     assert Asked(threads.stretching.stretched(mine, KDF, REALM)).done
     assert threads.running == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("memory limit exceeded")])
+def test_too_little_memory_is_told(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stretch(*_: object) -> bytes:
+        raise error
+
+    monkeypatch.setattr("supervisortw.client.passwords.stretch", stretch)
+    stretching = Stretching(maybeDeferred)
+    with pytest.raises(LocalError, match=r"^not enough memory: 16 MiB are needed"):
+        assert Asked(stretching.stretched(password(), KDF, REALM)).answer
 
 
 def test_another_realm_or_password_is_another_one(threads: Threads) -> None:

@@ -102,6 +102,15 @@ def test_passwords_are_asked_for_wherever_there_are_any() -> None:
         assert verdict(str(host), False, **flags).anonymous
 
 
+@pytest.mark.parametrize("host", [HERE, ANYWHERE])
+def test_who_names_a_password_file_never_lets_everybody_in(host: str) -> None:
+    """Whatever becomes of the file: a broken one is no reason to ask for nothing any more."""
+    keys = settings(passwdfile="/etc/p", **LOCAL, **REMOTE)
+    found = judge(host, keys, passwords=False)
+    assert not found.allowed
+    assert "no user can log in by /etc/p" in found.why
+
+
 def test_a_refusal_names_the_file_that_is_no_use() -> None:
     found = judge(ANYWHERE, settings(passwdfile="/etc/p"), passwords=False)
     assert (

@@ -100,12 +100,12 @@ class TestSpoken:
 
     def test_anonymous(self, bench: Bench) -> None:
         bench.tcp.users = False
-        bench.open(tls=False, insecure_anonymous=True)
+        bench.open(tls=False, insecure_anonymous=True, passwdfile=None)
         assert bench.spoken == ["anonymous"]
 
     def test_anonymous_in_tls(self, bench: Bench) -> None:
         bench.tcp.users = False
-        bench.open(insecure_anonymous=True)
+        bench.open(insecure_anonymous=True, passwdfile=None)
         assert bench.spoken == ["secured anonymous"]
 
     def test_the_socket_is_the_ports_own(self, bench: Bench) -> None:
@@ -204,6 +204,15 @@ class TestReload:
     def test_each_key_counts(self, bench: Bench, keys: dict[str, Any]) -> None:
         bench.open()
         assert bench.listeners.differ(bench.settings(**keys))
+
+    def test_a_file_that_is_named_ends_a_port_for_everybody(self, bench: Bench) -> None:
+        bench.tcp.users = False
+        bench.open(insecure_anonymous=True, passwdfile=None)
+        assert not bench.listeners.refused
+        assert bench.listeners.differ(bench.settings(insecure_anonymous=True))
+        bench.change(insecure_anonymous=True)
+        assert bench.listeners.refused
+        assert bench.listeners.names == []
 
     def test_users_that_vanish_end_a_port(self, bench: Bench) -> None:
         bench.open()

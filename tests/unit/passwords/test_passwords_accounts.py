@@ -173,6 +173,51 @@ class TestWatching:
         bench.accounts.sessions_open(True)
         assert bench.reactor.getDelayedCalls() == []
 
+    def test_a_change_that_could_not_be_read_is_told_when_it_can(
+        self, bench: Bench, path: Path
+    ) -> None:
+        bench.watch()
+        bench.accounts.sessions_open(True)
+        path.parent.chmod(0o777)
+        put(path, TWO)
+        assert bench.changes() == 1
+        assert bench.accounts.passwd() is None
+        bench.reactor.advance(LIMITS.passwd_look_seconds)
+        assert bench.changes() == 0, "nothing new to tell"
+        path.parent.chmod(0o700)
+        bench.reactor.advance(LIMITS.passwd_look_seconds)
+        assert bench.changes() == 1
+        assert bench.accounts.passwd() == TWO
+        assert bench.reactor.getDelayedCalls() == []
+
+    def test_without_sessions_it_can_wait_for_the_next_login(
+        self, bench: Bench, path: Path
+    ) -> None:
+        bench.watch()
+        path.parent.chmod(0o777)
+        put(path, TWO)
+        assert bench.changes() == 1
+        assert bench.reactor.getDelayedCalls() == []
+        path.parent.chmod(0o700)
+        assert bench.accounts.passwd() == TWO
+        assert bench.changes() == 1
+
+    def test_what_only_a_login_has_noticed_is_told(self, bench: Bench, path: Path) -> None:
+        bench.close()
+        link, other = path.parents[1] / "link", path.parents[1] / "other"
+        link.symlink_to(path.parent)
+        bench = Bench(link / "passwd")
+        bench.watch()
+        assert bench.accounts.passwd() == ONE
+        other.mkdir()
+        put(other / "passwd", TWO)
+        link.unlink()
+        link.symlink_to(other)
+        assert bench.changes() == 0
+        assert bench.accounts.passwd() == TWO
+        assert bench.changes() == 1
+        bench.close()
+
     def test_a_directory_that_was_replaced(self, bench: Bench, path: Path) -> None:
         bench.watch()
         bench.accounts.sessions_open(True)

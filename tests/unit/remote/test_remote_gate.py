@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +20,7 @@ from supervisortw.remote.gate import ServerGate, ServerGates
 from supervisortw.remote.peers import Peer
 
 HELLO = pack([b"PEER1"])
-YES, NO = pack([b"\x01"]), pack([b"\x00"])
+YES, NO, FULL = (pack([answer]) for answer in (b"\x01", b"\x00", b"\x04"))
 ROOT = Peer(pid=1, uid=0, gid=0)
 OWN_UID = 1000
 LOST = Failure(ConnectionDone())
@@ -412,7 +413,7 @@ def test_only_so_many_sessions(room, users) -> None:
         assert {gate.transport.value() for gate in inside} == {YES}
         for number in range(3):
             refused = connect(number)
-            assert refused.transport.value() == NO
+            assert refused.transport.value() == FULL
             assert refused.transport.disconnecting
             lose(refused)
     assert len(lines) == 1
@@ -421,6 +422,34 @@ def test_only_so_many_sessions(room, users) -> None:
     assert len(daemon.brokers) == room
     lose(inside[0])
     assert connect(0).transport.value() == YES
+
+
+@pytest.mark.parametrize("owner", [ROOT.uid, OWN_UID])
+def test_a_full_house_has_room_for_its_owners(owner) -> None:
+    daemon = Daemon()
+
+    def connect(uid: int) -> ServerGate:
+        daemon.peer = Peer(pid=5, uid=uid, gid=0)
+        gate = daemon.connect()
+        gate.dataReceived(HELLO)
+        return gate
+
+    inside = [connect(2001 + number % 4) for number in range(LIMITS.sessions)]
+    assert {gate.transport.value() for gate in inside} == {YES}
+    assert connect(2000).transport.value() == FULL
+    ours = [connect(owner) for _ in range(LIMITS.sessions_per_user)]
+    assert {gate.transport.value() for gate in ours} == {YES}
+    assert connect(owner).transport.value() == FULL, "their room has its bound, too"
+    lose(ours[0])
+    assert connect(owner).transport.value() == YES
+    assert connect(2000).transport.value() == FULL
+    lose(inside[0])
+    assert connect(2000).transport.value() == YES
+
+
+def test_owners_take_no_room_from_others() -> None:
+    daemon = Daemon(limits=replace(LIMITS, sessions=2))
+    assert [comes_in(daemon, uid) for uid in (0, 0, OWN_UID, 7, 8, 9)] == [True] * 5 + [False]
 
 
 def test_somebody_else_still_gets_in() -> None:

@@ -28,7 +28,7 @@ from supervisortw.remote.peers import Peer
 from supervisortw.remote.realm import control_portal
 from supervisortw.remote.server import ControlFactory
 
-NO, WANTED = pack([b"\x00"]), pack([b"\x03"])
+NO, WANTED, FULL = (pack([answer]) for answer in (b"\x00", b"\x03", b"\x04"))
 GREETING = b"\x01\x80\x02\x82pb"  # of the broker, which is the first that it sends
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 SOMEBODY = Peer(pid=7, uid=1001, gid=1001)
@@ -448,7 +448,8 @@ class TestHostile:
         assert connection.transport.aborted
 
     def test_whoever_leaves_before_the_proof_leaves_nothing_behind(self) -> None:
-        daemon = Daemon(limits=replace(LIMITS, login_starts_at_once=1000))
+        limits = replace(LIMITS, login_starts_at_once=1000, failures_per_source=1000)
+        daemon = Daemon(limits=limits)
         first = PasswordClient().hello()
 
         def come_and_go(times: int) -> int:
@@ -504,6 +505,31 @@ class TestLimits:
         daemon.clock.advance(60)
         assert is_in(daemon.tcp().log_in(right), right)
 
+    @pytest.mark.parametrize("connect", ["tcp", "unix"])
+    def test_who_has_us_compute_for_nothing_is_locked_out_alone(self, daemon, connect) -> None:
+        """Else one address could use up all logins that may begin, and one user the processor."""
+        connect = getattr(daemon, connect)
+        for number in range(LIMITS.failures_per_source):
+            connection = connect()
+            assert len(connection.send(PasswordClient().hello())) == 453
+            if number == 0:
+                connection.send(pack([b"no proof"]))
+            elif number == 1:
+                daemon.clock.advance(LIMITS.gate_seconds)
+            connection.lose()
+        asked = daemon.accounts.asked
+        assert connect().send(PasswordClient().hello())[2:5] == b"\0\1\2"
+        assert daemon.accounts.asked == asked
+        client = PasswordClient(binding=EXPORTED)
+        assert is_in(daemon.tcp(THERE).log_in(client), client), "and nobody waits for it"
+
+    def test_who_gets_in_has_given_nothing_up(self, daemon) -> None:
+        for _ in range(2 * LIMITS.failures_per_source):
+            client = PasswordClient(binding=EXPORTED)
+            connection = daemon.tcp()
+            assert is_in(connection.log_in(client), client)
+            connection.lose()
+
     def test_an_ipv6_network_is_one_address(self, daemon) -> None:
         for number in range(LIMITS.failures_per_source):
             daemon.guess(f"2001:db8::{number + 1}")
@@ -538,7 +564,7 @@ class TestLimits:
             else:
                 assert connection.transport.value() == NO
 
-    def test_who_does_not_wait_for_the_answer_has_learned_and_cost_nothing(self, daemon) -> None:
+    def test_who_does_not_wait_for_the_answer_has_learned_nothing(self, daemon) -> None:
         for number in range(LIMITS.failures_per_user + 5):
             daemon.guess(f"192.0.2.{number + 10}")
         connection = daemon.tcp("198.51.100.1")
@@ -548,6 +574,11 @@ class TestLimits:
         daemon.clock.advance(LIMITS.login_delay_seconds_most)
         assert daemon.accounts.asked == asked + 1
         assert daemon.idle
+        for _ in range(LIMITS.failures_per_source - 1):
+            connection = daemon.tcp("198.51.100.1")
+            connection.log_in(PasswordClient(binding=EXPORTED))
+            connection.lose()
+        assert daemon.tcp("198.51.100.1").send(PasswordClient().hello())[2:5] == b"\0\1\2"
 
     def test_so_many_logins_begin_over_tcp_and_others_are_closed(self, daemon) -> None:
         def begin(connection) -> int:
@@ -631,7 +662,16 @@ class TestLimits:
         client = PasswordClient(binding=EXPORTED)
         connections = [daemon.tcp() for _ in range(3)]
         answers = [connection.log_in(client) for connection in connections]
-        assert answers[-1] == NO
+        assert answers[-1] == FULL, "who has proven who they are may know"
         assert daemon.factory._admission.sessions == 2
         connections[0].lose()
         assert is_in(daemon.tcp().log_in(client), client)
+
+    def test_root_with_a_password_finds_room_at_the_unix_socket_alone(self) -> None:
+        daemon = Daemon(limits=replace(LIMITS, sessions=1))
+        client = PasswordClient(binding=EXPORTED)
+        assert is_in(daemon.tcp().log_in(client), client)
+        root = PasswordClient()
+        assert daemon.unix().log_in(root) == FULL
+        assert is_in(daemon.unix(Peer(pid=5, uid=0, gid=0)).log_in(root), root)
+        assert daemon.tcp().log_in(client) == FULL

@@ -26,7 +26,7 @@ from supervisortw.errors import (
 )
 from supervisortw.remote.clientchannels import PlainChannel, TlsChannel, UnixChannel
 from supervisortw.remote.clientgate import ClientGate
-from supervisortw.remote.frames import ADMITTED, PASSWORD_WANTED, REFUSED, WAIT, pack
+from supervisortw.remote.frames import ADMITTED, FULL, PASSWORD_WANTED, REFUSED, WAIT, pack
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.passwordlogin import PasswordLogin
 from supervisortw.remote.peers import Peer
@@ -318,6 +318,13 @@ def test_a_daemon_that_had_enough_says_for_how_long() -> None:
     client.server.first_answer = pack([WAIT, (3600).to_bytes(2, "big")])
     client.talk()
     assert "takes none for another 3600 seconds" in client.fails(TooManyFailures)
+
+
+def test_a_daemon_without_room_says_so_and_does_not_call_the_password_wrong() -> None:
+    client = Client()
+    client.server.second_answer = pack([FULL])
+    client.talk()
+    assert "no room for one more session" in client.fails(Denied)
 
 
 @pytest.mark.parametrize(
