@@ -25,7 +25,6 @@ from waiting import TimedOut
 
 ROWS = ("logins", "hosts", "calls")
 PROGRAMS = (3, 100)
-MILLISECONDS = 1000
 
 Rows = list[tuple[str, list[float]]]
 
@@ -66,7 +65,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help=f"number of hosts that are opened with a realm for each {default}")  # fmt: skip
     add("--delay", type=float, default=0.05, metavar="SECONDS",
         help=f"to a host and back, where hosts are far away {default}")  # fmt: skip
-    add("--calls", type=int, default=2000, help=f"number of calls with 3 programs {default}")
+    add(
+        "--calls",
+        type=int,
+        default=2000,
+        help=f"number of calls with 3 programs, a fifth with 100 {default}",
+    )
     add("--at-once", type=int, default=16, help=f"calls on their way at a time {default}")
     add("--json", type=Path, metavar="FILE", help="write all values to a file, too")
     options = parser.parse_args(arguments)
@@ -171,7 +175,7 @@ def _calls(
                 say(f"calls, {programs} programs: {title}")
                 told = asked(
                     environment, place, what="calls", at_once=options.at_once,
-                    number=options.calls * PROGRAMS[0] // min(programs, 30), pid=running.pid,
+                    number=options.calls // max(1, programs // 20), pid=running.pid,
                     address=running.address(address), user=user, stretched=stretched(),
                     repeats=options.repeats,
                 )  # fmt: skip
