@@ -420,7 +420,8 @@ class DaemonService(Service):
         notes = [*self.listeners.notes(), *self.sockets.notes(), *self.supervisor.outputs.notes()]
         about_passwords = self._accounts.note()
         if about_passwords is not None:
-            notes.append(about_passwords)
+            waits = "" if self._factory.peer_login else "; 'peer-login no' waits for one who can"
+            notes.append(about_passwords + waits)
         if self._room_note is not None:
             notes.append(self._room_note)
         if self._heritage.link is not None and not self._is_held:

@@ -107,10 +107,9 @@ class Desk:
             return [], ExitCode.UNREACHABLE
         answers = await self.hosts.each(ask)
         worst = ExitCode.OK
-        for _, answer in answers:
+        for host, answer in answers:
             if isinstance(answer, SupervisorError):
-                self.complain(str(answer))
-                worst = max(worst, code_of(answer))
+                worst = max(worst, self.complain_of(answer, host))
         return answers, worst
 
     async def steer(

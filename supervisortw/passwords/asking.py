@@ -14,6 +14,7 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.roles import Role
 from supervisortw.core.srp import SrpError
 from supervisortw.errors import SupervisorError
+from supervisortw.passwords.making import refuse_weak
 
 NO_TERMINAL = (
     "there is no terminal to ask for a password at; give it by --password-stdin or --password-fd N, "
@@ -43,8 +44,9 @@ class Typed:
         self._can_choose = can_choose
 
     def password(self, user: str) -> str:
-        """Ask twice."""
+        """Ask twice, but only once for one that is not taken anyway."""
         password = _hidden(f"password of {user}: ")
+        refuse_weak(password)
         if _hidden("the same again: ") != password:
             raise UsageError("these are two different passwords; nothing was changed")
         return password

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -25,6 +26,7 @@ from supervisortw.core.status import (
 )
 from supervisortw.errors import (
     BadRequest,
+    Denied,
     Refused,
     RemoteError,
     SupervisorError,
@@ -209,10 +211,14 @@ class Session:
 
     async def call(self, verb: str, *arguments: object) -> Any:
         """Ask the daemon for ``verb``; return the plain answer, or raise what it says went wrong."""
-        return wire.open_envelope(wire.unpack(await self._whole(verb, *arguments)))
+        whole = await self._whole(verb, *arguments)
+        with _saying_where(self.address):
+            return wire.open_envelope(wire.unpack(whole))
 
     async def _piece(self, verb: str, *arguments: object) -> LogPiece:
-        return wire.unpack_piece(await self._whole(verb, *arguments))
+        whole = await self._whole(verb, *arguments)
+        with _saying_where(self.address):
+            return wire.unpack_piece(whole)
 
     async def _whole(self, verb: str, *arguments: object) -> bytes:
         """Return the whole answer to a call, in however many pages it comes."""
@@ -279,6 +285,19 @@ class _Watch:
         self._timer = self._clock.callLater(0, _nothing)  # so that stop() finds one
         self.silent = True
         self._answer.cancel()
+
+
+@contextlib.contextmanager
+def _saying_where(address: Address) -> Iterator[None]:
+    """Let the errors that a daemon answers with name it, but for a refusal, which is its answer."""
+    try:
+        yield
+    except (Denied, BadRequest) as error:
+        raise type(error)(f"{address}: {error}") from None
+    except Refused:
+        raise
+    except RemoteError as error:
+        raise RemoteError(f"{address}: {error}") from None
 
 
 def _nothing() -> None:

@@ -13,9 +13,14 @@ _OPTIONS = ("TCP_KEEPIDLE", "TCP_KEEPALIVE")  # Linux and FreeBSD; macOS
 
 
 def host_and_port(transport: Any) -> tuple[str, str]:
-    """Return the host at the other end of ``transport``, and that with the port, for the log."""
+    """Return the host at the other end of ``transport``, and that with the port, for the log.
+
+    A socket of IPv6 that takes IPv4 as well calls 10.0.0.1 ``::ffff:10.0.0.1``; nobody else does.
+    """
     peer = transport.getPeer()
     host = str(peer.host)
+    if "." in host:
+        host = host.removeprefix("::ffff:")
     return host, f"[{host}]:{peer.port}" if ":" in host else f"{host}:{peer.port}"
 
 

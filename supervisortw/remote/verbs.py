@@ -15,7 +15,7 @@ from twisted.spread import pb
 from supervisortw import __version__
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.roles import Role
-from supervisortw.core.signals import signal_number
+from supervisortw.core.signals import signal_name, signal_number
 from supervisortw.core.text import one_line
 from supervisortw.errors import BadRequest, Denied
 from supervisortw.remote.security import LARGEST_INTEGER
@@ -71,29 +71,39 @@ def receiver(value: object) -> pb.RemoteReference:
     raise BadRequest("a reference was expected")
 
 
+# What takes a higher role than its verb, and what that is called.
+Demand = tuple[Role, str]
+
+
+def _nothing_more(arguments: Sequence[Any]) -> Demand:
+    return Role.OBSERVER, ""
+
+
+def _own_log(arguments: Sequence[Any]) -> Demand:
+    """The daemon's own log tells of all programs, and of who asks for what."""
+    return (Role.ADMIN, "supervisord's own log") if arguments[0] is None else (Role.OBSERVER, "")
+
+
+def _other_signals(arguments: Sequence[Any]) -> Demand:
+    try:
+        number = signal_number(arguments[0])
+    except ValueError:  # what it is called is refused with better words
+        return Role.OPERATOR, ""
+    if number in OPERATORS_SIGNALS:
+        return Role.OPERATOR, ""
+    return Role.ADMIN, f"the signal {signal_name(number)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Verb:
     """What it takes to ask for something: at least ``role``, and arguments that pass ``checks``.
 
-    ``role_for`` tells of arguments that take more, given those that have passed.
+    ``demand`` tells of arguments that take more, given those that have passed.
     """
 
     role: Role
     checks: tuple[Check, ...] = ()
-    role_for: Callable[[Sequence[Any]], Role] = lambda arguments: Role.OBSERVER
-
-
-def _role_for_log(arguments: Sequence[Any]) -> Role:
-    """The daemon's own log tells of all programs, and of who asks for what."""
-    return Role.ADMIN if arguments[0] is None else Role.OBSERVER
-
-
-def _role_for_signal(arguments: Sequence[Any]) -> Role:
-    try:
-        number = signal_number(arguments[0])
-    except ValueError:  # what it is called is refused with better words
-        return Role.OPERATOR
-    return Role.OPERATOR if number in OPERATORS_SIGNALS else Role.ADMIN
+    demand: Callable[[Sequence[Any]], Demand] = _nothing_more
 
 
 VERBS: dict[str, Verb] = {
@@ -102,9 +112,9 @@ VERBS: dict[str, Verb] = {
     "page": Verb(Role.OBSERVER, (number, number)),
     "status": Verb(Role.OBSERVER, (names,)),
     "why": Verb(Role.OBSERVER, (names,)),
-    "tail": Verb(Role.OBSERVER, (log_name, number), _role_for_log),
-    "read_log": Verb(Role.OBSERVER, (log_name, number, number), _role_for_log),
-    "follow": Verb(Role.OBSERVER, (log_name, number, text, receiver), _role_for_log),
+    "tail": Verb(Role.OBSERVER, (log_name, number), _own_log),
+    "read_log": Verb(Role.OBSERVER, (log_name, number, number), _own_log),
+    "follow": Verb(Role.OBSERVER, (log_name, number, text, receiver), _own_log),
     "unfollow": Verb(Role.OBSERVER, (number,)),
     "events": Verb(Role.OBSERVER, (number, number)),
     "follow_events": Verb(Role.OBSERVER, (number, receiver)),
@@ -112,7 +122,7 @@ VERBS: dict[str, Verb] = {
     "stop": Verb(Role.OPERATOR, (names,)),
     "stop_all_of_it": Verb(Role.OPERATOR, (names,)),
     "restart": Verb(Role.OPERATOR, (names,)),
-    "signal": Verb(Role.OPERATOR, (text, names), _role_for_signal),
+    "signal": Verb(Role.OPERATOR, (text, names), _other_signals),
     "clear": Verb(Role.OPERATOR, (names,)),
     "scale": Verb(Role.ADMIN, (text, number)),  # the number of processes is configuration
     "write_stdin": Verb(Role.ADMIN, (data, names)),  # what a shell reads are commands
@@ -132,14 +142,14 @@ def checked(role: Role, name: str, arguments: Any, keywords: Any) -> list[Any]:
     verb = VERBS.get(name)
     if verb is None:
         raise BadRequest(f"supervisord {__version__} has no verb {one_line(name)[:64]!r}")
-    _require(verb.role, role, name)
+    _require(verb.role, name.replace("_", " "), role)
     if keywords or len(arguments) != len(verb.checks):
         raise BadRequest(f"{name} takes {len(verb.checks)} arguments")
     values = [check(value) for check, value in zip(verb.checks, arguments, strict=True)]
-    _require(verb.role_for(values), role, f"{name} with these arguments")
+    _require(*verb.demand(values), role)
     return values
 
 
-def _require(needed: Role, role: Role, what: str) -> None:
+def _require(needed: Role, what: str, role: Role) -> None:
     if role < needed:
-        raise Denied(f"{what.replace('_', ' ')} takes the role {needed}; yours is {role}")
+        raise Denied(f"{what} takes the role {needed}; yours is {role}")

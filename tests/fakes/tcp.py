@@ -35,9 +35,7 @@ class FakeTcp:
         self.loaded = 0
         self.made = 0
         self.trouble: LocalError | None = None
-        self.control = TcpControl(
-            self, self.load, lambda: self.users, self.in_thread, reactor
-        )
+        self.control = TcpControl(self, self.load, lambda: self.users, self.in_thread, reactor)
 
     def listeners(self, activated: Activated | None = None) -> Listeners:
         return Listeners(self, self.control, lambda probe: 77, self.reactor, activated)

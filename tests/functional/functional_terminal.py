@@ -77,8 +77,9 @@ class Screen:
 class Terminal:
     """The terminal of one process."""
 
-    def __init__(self, controller: int, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, controller: int, process: subprocess.Popen[bytes], kind: str) -> None:
         self.process = process
+        self.kind = kind
         self.screen = Screen()
         self._controller = controller
         self._open = True
@@ -111,6 +112,12 @@ class Terminal:
     def expect(self, end: str, seconds: float = PATIENCE) -> None:
         """Wait until the line of the cursor ends so."""
         self._wait_until(lambda: self.line.endswith(end), seconds)
+
+    def enter(self, text: str) -> None:
+        """Type a line, and wait until the cursor has left it, or the program has ended."""
+        row = self.screen.row
+        self.type(f"{text}\r")
+        self._wait_until(lambda: not self._open or self.screen.row > row)
 
     @property
     def line(self) -> str:
@@ -169,6 +176,6 @@ def terminal(
             env=daemon.environment_with(TERM=kind),
         )
         os.close(its_end)
-        yield Terminal(controller, process)
+        yield Terminal(controller, process, kind)
     finally:
         os.close(controller)

@@ -11,6 +11,7 @@ import time
 import pytest
 from functional_daemon import Daemon, installed
 from functional_processes import wait_until
+from functional_remote import free_port
 
 PROGRAMS = """
     <program sleeper>
@@ -179,10 +180,18 @@ def test_no_daemon_exits_with_6_and_names_the_socket(daemon: Daemon) -> None:
     assert done.stderr == f"{daemon.socket}: nobody listens there; supervisord is not running\n"
 
 
-def test_tcp_exits_with_6_and_says_that_it_comes_later(daemon: Daemon) -> None:
-    done = daemon.run([installed("supervisorctl"), "-s", "localhost:9001", "status"])
+def test_a_port_where_nobody_listens_exits_with_6(daemon: Daemon) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    command = [installed("supervisorctl"), "-s", address, "-u", "alice", "--password-fd", "0"]
+    done = daemon.run([*command, "status"], "a password\n")
     assert done.returncode == 6
-    assert "control over TCP is not part of this version" in done.stderr
+    assert done.stderr == f"{address}: nobody listens there; is supervisord running?\n"
+
+
+def test_a_port_without_a_user_to_log_in_as_exits_with_7(daemon: Daemon) -> None:
+    done = daemon.run([installed("supervisorctl"), "-s", "localhost:9001", "status"])
+    assert done.returncode == 7
+    assert done.stderr.startswith("localhost:9001: name a user, with -u NAME")
 
 
 def test_what_listens_there_may_be_something_else(daemon: Daemon) -> None:

@@ -39,6 +39,7 @@ CONFIGURATION = """\
    socket-name {place}/s.sock
    state-directory {place}/state
    # passwdfile {place}/passwd
+   # peer-login no
 </supervisord>
 """
 
@@ -47,6 +48,8 @@ SECOND = """
      command sleep 1000
    </program>
 """
+
+PASSWORD = "correct horse battery"
 
 Supervisorctl = Callable[[], AbstractContextManager[Terminal]]
 
@@ -146,6 +149,76 @@ def test_the_quick_tour_through_supervisorctl(daemon: Daemon, supervisorctl: Sup
         shell.ends_with(0)
     assert not daemon.socket.exists()
     assert not daemon.pidfile.exists()
+
+
+def test_the_password_section(daemon: Daemon, supervisorctl: Supervisorctl) -> None:
+    daemon.start()
+    with supervisorctl() as shell:
+        shell.wait_for_prompt()
+
+        # "First, uncomment the 'passwdfile' line."
+        text = daemon.config.read_text()
+        daemon.save(
+            daemon.config, text.replace("# passwdfile", "passwdfile").replace("# peer", "peer")
+        )
+        _add_user(daemon)
+
+        # "Now restart 'supervisord' by running 'supervisorctl' and typing 'reload' at the prompt."
+        assert shell.command("reload") == [
+            "supervisord: passwdfile changed",
+            "supervisord: peer-login changed",
+        ]
+        assert "down=test" in shell.command("status")  # who is inside stays there
+
+        # "Now, if you exit supervisorctl and run it again, you should be prompted."
+        with supervisorctl() as another:
+            another.look()
+            _ask_for_status(another)
+            _log_in(another, "user", "not the password")
+            another.expect("wrong password, or somebody in between; password of user:")
+            another.type(f"{PASSWORD}\r")
+            assert "down=test" in another.wait_for_prompt()
+            (answer,) = another.command("start test")
+            _number(r"test: started, pid (\d+)", answer)
+            assert PASSWORD not in another.look()
+            another.type("quit\r")
+            another.ends_with(0)
+        assert "up=test" in shell.command("status")
+        shell.type("quit\r")
+        shell.ends_with(0)
+    assert PASSWORD not in daemon.log_text()
+    assert PASSWORD not in (daemon.place / "passwd").read_text()
+
+
+def _add_user(daemon: Daemon) -> None:
+    """At the 'SRP>' prompt, type 'add user', 'save' and 'quit'."""
+    words = ("passwd", str(daemon.place / "passwd"))
+    with terminal(daemon, "xterm", *words) as shell:
+        for ask, answer in (
+            ("SRP>", "add user"),
+            ("[admin]:", ""),
+            ("password of user:", PASSWORD),
+            ("the same again:", PASSWORD),
+            ("SRP>", "save"),
+            ("SRP>", "quit"),
+        ):
+            shell.expect(ask)
+            shell.enter(answer)
+        assert PASSWORD not in "\n".join(shell.ends_with(0))
+
+
+def _ask_for_status(shell: Terminal) -> None:
+    """A terminal that can do nothing has a prompt at once, and the others the status before it."""
+    if shell.kind == "dumb":
+        shell.wait_for_prompt()
+        shell.type("status\r")
+
+
+def _log_in(shell: Terminal, user: str, password: str) -> None:
+    shell.expect("]:")  # user [somebody]:
+    shell.type(f"{user}\r")
+    shell.expect(f"password of {user}:")
+    shell.type(f"{password}\r")
 
 
 def _number(pattern: str, line: str) -> int:

@@ -329,15 +329,22 @@ class TestAnswersThatAreNone:
 
     @pytest.mark.parametrize(
         ("kind", "error"),
-        [("bad request", BadRequest), ("refused", Refused), ("denied", Denied)],
+        [
+            ("bad request", BadRequest),
+            ("refused", Refused),
+            ("denied", Denied),
+            ("internal", RemoteError),
+        ],
     )
-    def test_an_error_is_raised_as_what_it_is(
+    def test_an_error_is_raised_as_what_it_is_and_names_the_daemon(
         self, bench: Bench, kind: str, error: type[Exception]
     ) -> None:
+        """But for a refusal, which is an answer and is marked as one."""
         asked = Asked(bench.session.tail("web", 1))
         envelope = wire.failure(kind, "the reason")
         bench.broker.answers[0].callback(wire.Pages().first(wire.pack(envelope)))
-        with pytest.raises(error, match=r"^the reason$"):
+        where = "" if error is Refused else "/run/test.sock: "
+        with pytest.raises(error, match=rf"^{where}the reason$"):
             assert asked.answer
 
 

@@ -77,12 +77,17 @@ class TestTyped:
         assert typed == []
 
     def test_a_password_twice(self, types: list[str]) -> None:
-        types += ["secret", "secret"]
-        assert Typed(can_choose=True).password("alice") == "secret"
+        types += ["long enough", "long enough"]
+        assert Typed(can_choose=True).password("alice") == "long enough"
 
     def test_two_different_ones(self, types: list[str]) -> None:
-        types += ["secret", "secrets"]
+        types += ["long enough", "long enough?"]
         with pytest.raises(UsageError, match="two different passwords; nothing was changed"):
+            Typed(can_choose=True).password("alice")
+
+    def test_one_that_is_not_taken_is_not_asked_for_again(self, types: list[str]) -> None:
+        types += ["short"]
+        with pytest.raises(SrpError, match="at least 8 characters"):
             Typed(can_choose=True).password("alice")
 
     def test_none(self, types: list[str]) -> None:

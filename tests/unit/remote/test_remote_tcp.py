@@ -63,6 +63,7 @@ def test_a_transport_without_a_socket_is_left_alone() -> None:
     ("address", "told"),
     [
         (IPv4Address("TCP", "192.0.2.1", 99), ("192.0.2.1", "192.0.2.1:99")),
+        (IPv6Address("TCP", "::ffff:192.0.2.1", 99), ("192.0.2.1", "192.0.2.1:99")),
         (IPv6Address("TCP", "2001:db8::1", 99), ("2001:db8::1", "[2001:db8::1]:99")),
     ],
 )
