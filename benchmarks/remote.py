@@ -38,7 +38,7 @@ def main() -> int:
     try:
         with workplace() as directory:
             _measure(options, directory, found)
-    except (Unusable, Missing, Failed, TimedOut) as error:
+    except (Unusable, Missing, Failed, TimedOut, OSError) as error:
         say(f"not measured: {error}")
     except KeyboardInterrupt:
         say("interrupted; this is what there is")

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class Daemon:
 
     def __init__(self, environment: Environment, place: Path, *, programs: int) -> None:
         self._environment = environment
-        self._directory = place / f"daemon-{programs}-{environment.bin.parent.name}"
+        self._directory = Path(tempfile.mkdtemp(prefix="daemon-", dir=place))
         self._programs = programs
         self._port = _free_port()
         self.pid = 0
@@ -54,7 +55,6 @@ class Daemon:
 
     def __enter__(self) -> Daemon:
         here = self._directory
-        here.mkdir()
         passwd = here / "passwd"
         passwd.touch(0o600)
         passwd.write_text(written(_users()))
