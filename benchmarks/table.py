@@ -112,6 +112,11 @@ def _grid(
     rows = [["figure", *peers]]
     for figure in figures:
         rows.append([titles[figure.key], *(cell(peer, figure) for peer in peers)])
+    return grid(rows)
+
+
+def grid(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table, of which the first row is the head; all but the first column are numbers."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rule = "  ".join("=" * width for width in widths)
     head, *body = [

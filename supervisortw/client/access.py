@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from supervisortw.client.passwords import Password, Passwords, Stretching
+from supervisortw.client.passwords import NotSoon, Password, Passwords, Stretching
 from supervisortw.client.pins import Pin, Pins
+from supervisortw.client.places import Places
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, TcpAddress, UnixAddress
 from supervisortw.core.srp import Kdf
@@ -76,6 +77,7 @@ class Access:
         self._trust = trust
         self._by_name = by_name
         self._noauth = noauth
+        self._places = Places(LIMITS.logins_at_once)
         self._failures: Counter[str] = Counter()
         self._asked: dict[
             str, tuple[Kdf, bytes]
@@ -120,8 +122,10 @@ class Access:
         where = str(address)
         asked = self._asked.get(where) or self._asked_before(address, password.user)
         if asked is None:
-            async with self._stretching.places:
-                return await self._try(address, way, password, self._stretching.stretched_in_place)
+            try:
+                return await self._try(address, way, password, self._stretching.stretched_soon)
+            except NotSoon:  # no daemon waits so long; we come back
+                asked = self._asked[where]
         await self._stretching.stretched(password, *asked)
         return await self._try(address, way, password, self._stretching.stretched)
 
@@ -135,7 +139,8 @@ class Access:
         where = str(address)
         login = PasswordLogin(password.user, lambda kdf, realm: stretched(password, kdf, realm))
         try:
-            session = await self._connect(address, replace(way, login=login))
+            async with self._places:
+                session = await self._connect(address, replace(way, login=login))
         except (AuthError, RemoteError):
             # A proof without a verdict was a guess too; and who never wants one has us work for them.
             if login.asked is not None and login.binding is None:

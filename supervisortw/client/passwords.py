@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
+from twisted.internet.defer import Deferred
 
+from supervisortw.client.places import Places
 from supervisortw.core.limits import LIMITS, Limits
 from supervisortw.core.srp import Kdf, SrpError, password_bytes, stretch, user_name
 from supervisortw.errors import Denied, LocalError, PasswordWanted
@@ -28,47 +29,53 @@ NOT_GIVEN = "no password was given"
 class Password:
     """The password of ``user``. Nothing but `Stretching` looks into it."""
 
-    __slots__ = ("locks", "stretched", "text", "user")
+    __slots__ = ("locks", "running", "stretched", "text", "user")
 
     def __init__(self, user: str, text: bytes) -> None:
         self.user = user
         self.text = text
         self.stretched: dict[tuple[Kdf, bytes], bytes] = {}
-        self.locks: dict[tuple[Kdf, bytes], DeferredLock] = {}
+        self.locks: dict[tuple[Kdf, bytes], Places] = {}
+        self.running: set[tuple[Kdf, bytes]] = set()
 
     def __repr__(self) -> str:
         return f"<the password of {self.user}>"
 
 
-class Stretching:
-    """Stretches passwords, each once for each realm, and few at once.
+class NotSoon(Exception):
+    """What somebody wants to have stretched would have to wait for others."""
 
-    Whoever has one of the ``places`` can have a password stretched at once.
-    """
+
+class Stretching:
+    """Stretches passwords, each once for each realm, and few at once."""
 
     def __init__(self, in_thread: InThread, limits: Limits = LIMITS) -> None:
-        self.places = DeferredSemaphore(limits.stretched_at_once)
+        self._places = Places(limits.stretched_at_once)
         self._in_thread = in_thread
 
     async def stretched(self, password: Password, kdf: Kdf, realm: bytes) -> bytes:
         """Return what ``password`` is stretched to; wait for a place if that is not known yet."""
-        if (kdf, realm) not in password.stretched:
-            async with self.places:
-                await self.stretched_in_place(password, kdf, realm)
-        return password.stretched[kdf, realm]
-
-    async def stretched_in_place(self, password: Password, kdf: Kdf, realm: bytes) -> bytes:
-        """Do the same for somebody who has a place.
-
-        Nobody waits for a place while they hold a lock, so this always gets on.
-        """
         key = kdf, realm
-        async with password.locks.setdefault(key, DeferredLock()):
-            if key not in password.stretched:
-                password.stretched[key] = await self._in_thread(
-                    lambda: _stretched(password, kdf, realm)
-                )
+        if key not in password.stretched:
+            async with password.locks.setdefault(key, Places(1)):
+                if key not in password.stretched:
+                    await self._stretch(password, key)
         return password.stretched[key]
+
+    async def stretched_soon(self, password: Password, kdf: Kdf, realm: bytes) -> bytes:
+        """Do the same for somebody whom a daemon waits for. Raises NotSoon."""
+        key = kdf, realm
+        if key in password.stretched or key in password.running or self._places.free:
+            return await self.stretched(password, kdf, realm)
+        raise NotSoon
+
+    async def _stretch(self, password: Password, key: tuple[Kdf, bytes]) -> None:
+        async with self._places:
+            password.running.add(key)
+            try:
+                password.stretched[key] = await self._in_thread(lambda: _stretched(password, *key))
+            finally:
+                password.running.discard(key)
 
 
 def _stretched(password: Password, kdf: Kdf, realm: bytes) -> bytes:
@@ -102,7 +109,7 @@ class Passwords:
         self._beware = beware
         self._latest: Password | None = None
         self._worked: dict[str, Password] = {}
-        self._asking = DeferredLock()
+        self._asking = Places(1)
         self._given_up = 0  # how often somebody did not want to answer
 
     @property

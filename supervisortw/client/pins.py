@@ -87,8 +87,11 @@ class Pins:
             if each.host != pin.host
             or (each.user != pin.user and each.certificate == pin.certificate)
         ]
-        lines = [f"{each}\n" for each in [*kept, pin][-LIMITS.known_hosts :]]
-        privatefile.write(self.path, "".join(lines).encode("ascii"))
+        now = [*kept, pin][-LIMITS.known_hosts :]
+        lines = "".join(f"{each}\n" for each in now)
+        # A hundred hosts, one after the other, are not to be parsed a hundred times.
+        self._seen = _seen(privatefile.write(self.path, lines.encode("ascii")))
+        self._pins = now
 
     def _read(self) -> list[Pin]:
         """Return what stands in the file now; it is parsed again only if it has changed."""
@@ -100,10 +103,9 @@ class Pins:
 
     def _look(self) -> tuple[int, ...] | None:
         try:
-            found = os.lstat(self.path)
+            return _seen(os.lstat(self.path))
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode, found.st_uid
 
     def _parsed(self, data: bytes) -> list[Pin]:
         pins = []
@@ -113,6 +115,10 @@ class Pins:
             except ValueError as error:
                 raise ConfigError([Problem(self.path, number, str(error))]) from None
         return pins
+
+
+def _seen(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode, found.st_uid
 
 
 def known_hosts() -> str:

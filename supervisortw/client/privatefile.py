@@ -40,10 +40,10 @@ def read(path: str, most: int) -> bytes | None:
     return data
 
 
-def write(path: str, data: bytes) -> None:
+def write(path: str, data: bytes) -> os.stat_result:
     """Have ``data`` in the file, in place of what was there; it is the old or the new one at any time.
 
-    Its directory is made if it is missing. Raises LocalError.
+    Its directory is made if it is missing. Returns what the file is then. Raises LocalError.
     """
     directory = os.path.dirname(path)
     fresh = f"{path}.{os.getpid()}"
@@ -57,6 +57,7 @@ def write(path: str, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+                written = os.fstat(file.fileno())
             os.rename(fresh, path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -64,3 +65,4 @@ def write(path: str, data: bytes) -> None:
             raise
     except OSError as error:
         raise LocalError(f"cannot write {path}: {error.strerror}") from None
+    return written

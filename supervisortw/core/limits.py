@@ -204,6 +204,7 @@ class Limits:
     known_hosts: int = 5_000  # lines; the oldest are forgotten
     known_hosts_bytes: int = 4 * 1024 * 1024  # 5,000 lines with the longest names
     stretched_at_once: int = 2  # passwords; each takes a core, and 128 MiB
+    logins_at_once: int = 16  # of one client: each takes 50 ms, and daemons wait for gate_seconds
     failed_logins: int = 3  # in a row at one daemon: each lets somebody in between guess once
 
     # A simulation.

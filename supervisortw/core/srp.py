@@ -170,9 +170,11 @@ class Group:
         mine = powmod(self.generator, secret, self.prime)
         return (self.multiplier * verifier + mine) % self.prime
 
-    def client_shared(self, secret: int, key: int, server: int, powmod: Powmod, blind: int) -> int:
+    def client_shared(
+        self, secret: int, key: int, client: int, server: int, powmod: Powmod, *, blind: int
+    ) -> int:
         """Return S of RFC 5054, as the client finds it from its ``secret`` and the private key."""
-        scrambler = self.scrambler(self.client_public(secret, powmod), server)
+        scrambler = self.scrambler(client, server)
         base = (server - self.multiplier * self.verifier(key, powmod, blind)) % self.prime
         if base == 0:
             raise SrpError("a public value that no honest peer sends")

@@ -10,6 +10,7 @@ import dataclasses
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 from supervisortw.core.ended import Ended
@@ -172,16 +173,26 @@ class Explained:
     unknown: tuple[Outcome, ...] = ()
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def to_plain(record: object) -> Any:
     """Return ``record`` as dictionaries, lists, strings and numbers. Log data is not told this way."""
+    kind = type(record)
+    if kind in _PLAIN:  # most values are, of a hundred programs
+        return record
     if isinstance(record, enum.Enum):
         return record.value
-    if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        names = (field.name for field in dataclasses.fields(record))
-        return {name: to_plain(getattr(record, name)) for name in names}
+    if dataclasses.is_dataclass(kind):
+        return {name: to_plain(getattr(record, name)) for name in _names_of(kind)}
     if isinstance(record, (tuple, list)):
         return [to_plain(item) for item in record]
     return record
+
+
+@cache
+def _names_of(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def from_plain(kind: type[Record], plain: Mapping[str, Any]) -> Record:

@@ -56,8 +56,8 @@ class PasswordLogin:
     async def __call__(self, talk: Talk, binding: Binding) -> None:
         """Be let in. Raises AuthError; FrameError and SrpError for what no supervisord says."""
         secret = 1 << (SECRET_BITS - 1) | self._random_bits(SECRET_BITS)
-        public = GROUP.packed(GROUP.client_public(secret, self._powmod))
-        first = [PASSWORD, self._user.encode("ascii"), public]
+        client = GROUP.client_public(secret, self._powmod)
+        first = [PASSWORD, self._user.encode("ascii"), GROUP.packed(client)]
         second = await talk.ask(first)
         raise_if_not_now(talk, second)
         if second == [REFUSED]:
@@ -66,7 +66,7 @@ class PasswordLogin:
         self.asked = kdf, realm
         key = private_key(await self._stretched(kdf, realm), salt)
         shared = GROUP.client_shared(
-            secret, key, server, self._powmod, self._random_bits(BLIND_BITS)
+            secret, key, client, server, self._powmod, blind=self._random_bits(BLIND_BITS)
         )
         proven = proofs(GROUP, shared, pack(first), pack(second), binding)
         answer = await talk.ask([proven.client])

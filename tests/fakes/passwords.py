@@ -93,7 +93,8 @@ class PasswordClient:
 
     def hello(self) -> bytes:
         """Return C1."""
-        public = GROUP.packed(GROUP.client_public(self._secret, powmod))
+        self._public = GROUP.client_public(self._secret, powmod)
+        public = GROUP.packed(self._public)
         self._first = pack([b"SVTW1", self._user.encode(), public])
         return self._first
 
@@ -104,7 +105,7 @@ class PasswordClient:
         key = private_key(self._stretch(self._password), salt)
         server = GROUP.unpacked(public)
         shared = GROUP.client_shared(
-            self._secret, key, server, powmod, secrets.randbits(BLIND_BITS)
+            self._secret, key, self._public, server, powmod, blind=secrets.randbits(BLIND_BITS)
         )
         self.proofs = proofs(GROUP, shared, self._first, second, self._binding)
         return pack([self.proofs.client])

@@ -209,5 +209,5 @@ class Login:
         _, _, _, salt, public = fields(second[2:])
         key = srp.private_key(self.stretched(second), salt)
         server = srp.GROUP.unpacked(public)
-        shared = srp.GROUP.client_shared(self.secret, key, server, pow, 1 << 383)
+        shared = srp.GROUP.client_shared(self.secret, key, self.public, server, pow, blind=1 << 383)
         return srp.proofs(srp.GROUP, shared, self.first, second, binding)

@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from supervisortw.client.access import Access, Trust
 from supervisortw.client.passwords import Password, Passwords, Stretching
 from supervisortw.client.pins import Pin, Pins
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Address, TcpAddress, UnixAddress
 from supervisortw.core.srp import UNBOUND, UNIX, Binding
 from supervisortw.errors import (
@@ -86,6 +87,7 @@ class World:
         self.verdict: Deferred[list[bytes]] | None = None
         self.failure: Exception | None = None
         self.wait: Deferred[None] | None = None
+        self.thread: Deferred[None] | None = None  # what is stretched is not ready before
         self.notices: list[str] = []
         self.stretched: list[int] = []  # after how many connections
         self.pins = Pins(str(tmp_path / "known_hosts"))
@@ -113,7 +115,12 @@ class World:
         self.stretched.append(len(self.connections))
         if self.hangs_up and self.connected:
             return fail(Unreachable("db1:9001: lost"))  # as a login that was begun ends
-        return succeed(work())
+        done: Deferred[bytes] = Deferred()
+        if self.thread is None:
+            done.callback(work())
+        else:
+            self.thread.addCallback(lambda _: done.callback(work()))
+        return done
 
     async def connect(self, address: Address, way: Way) -> Session:
         self.ways.append(way)
@@ -341,17 +348,45 @@ class TestStretching:
             assert world.open().answer
         assert world.stretched == [0, 1]
 
-    def test_few_unknown_daemons_are_connected_to_at_once(self, tmp_path: Path) -> None:
+    def test_unknown_daemons_of_one_realm_wait_for_it_together(self, tmp_path: Path) -> None:
+        world = World(tmp_path, SECRET)
+        world.thread = Deferred()
+        asked = [world.open(TcpAddress(host=f"db{n}", port=1)) for n in range(5)]
+        assert (len(world.connections), world.stretched) == (5, [1])
+        world.thread.callback(None)
+        assert all(each.done for each in asked)
+        assert (len(world.connections), world.stretched) == (5, [1])
+
+    def test_a_daemon_that_would_wait_for_other_realms_is_come_back_to(
+        self, tmp_path: Path
+    ) -> None:
+        world = World(tmp_path, SECRET)
+        world.thread = Deferred()
+        asked = []
+        for number in range(3):
+            world.realm = bytes([number]) * 16
+            asked.append(world.open(TcpAddress(host=f"db{number}", port=1)))
+        assert world.stretched == [1, 2]
+        world.failure = Unreachable("gone")  # whoever connects from here on
+        world.thread.callback(None)
+        assert world.stretched == [1, 2, 3]
+        with pytest.raises(Unreachable):
+            assert asked[2].answer
+        assert [host for host, _ in world.connections] == ["db0:1", "db1:1", "db2:1"]
+        assert len(world.ways) == 3 + 1
+
+    def test_so_many_log_in_at_once(self, tmp_path: Path) -> None:
         world = World(tmp_path, SECRET)
         world.wait = Deferred()
-        asked = [world.open(TcpAddress(host=f"db{n}", port=1)) for n in range(5)]
-        assert len(world.connections) == 2
+        number = LIMITS.logins_at_once + 3
+        asked = [world.open(TcpAddress(host=f"db{n}", port=1)) for n in range(number)]
+        assert len(world.connections) == LIMITS.logins_at_once
         waiting, world.wait = world.wait, None
         waiting.callback(None)
-        assert all(each.done for each in asked)
-        assert len(world.stretched) == 1
+        assert all(isinstance(each.answer, Session) for each in asked)
+        assert (len(world.connections), len(world.stretched)) == (number, 1)
 
-    def test_known_ones_all_at_once(self, tmp_path: Path) -> None:
+    def test_known_ones_at_once(self, tmp_path: Path) -> None:
         world = World(tmp_path, SECRET)
         assert world.open().done
         for number in range(5):

@@ -9,7 +9,7 @@ from fakes.asking import Asked
 from fakes.passwordserver import KDF, REALM, stretched
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 
-from supervisortw.client.passwords import Password, Passwords, Stretching
+from supervisortw.client.passwords import NotSoon, Password, Passwords, Stretching
 from supervisortw.core.limits import LIMITS
 from supervisortw.errors import Denied, LocalError, PasswordWanted
 
@@ -59,6 +59,15 @@ def test_the_memory_is_closed_before_there_is_a_password() -> None:
     assert closed == []
     person.says("alice")
     assert closed == [1]
+
+
+def test_so_many_can_wait_for_one_answer() -> None:
+    person = Person(user="alice")
+    asked = [person.wanted(f"host{number}:9001") for number in range(1000)]
+    assert len(person.questions) == 1
+    person.says("pässword123")
+    assert len({each.answer for each in asked}) == 1
+    assert len(person.questions) == 1
 
 
 def test_the_usual_user_needs_no_typing() -> None:
@@ -261,23 +270,29 @@ def test_few_are_stretched_at_once(threads: Threads) -> None:
     assert all(each.done for each in asked)
 
 
-def test_places_and_locks_do_not_wait_for_each_other(threads: Threads) -> None:
+def test_so_many_can_wait_for_the_same(threads: Threads) -> None:
     mine = password()
-
-    async def hold_and_stretch(begun: Deferred[None]) -> bytes:
-        async with threads.stretching.places:
-            await begun
-            return await threads.stretching.stretched_in_place(mine, KDF, REALM)
-
-    gates: list[Deferred[None]] = [Deferred() for _ in range(LIMITS.stretched_at_once)]
-    holders = [Asked(hold_and_stretch(gate)) for gate in gates]
-    waiting = Asked(threads.stretching.stretched(mine, KDF, REALM))
-    assert threads.running == []
-    for gate in gates:
-        gate.callback(None)
+    asked = [Asked(threads.stretching.stretched(mine, KDF, REALM)) for _ in range(1000)]
     threads.one_is_done()
-    assert all(each.done for each in [*holders, waiting])
+    assert {each.answer for each in asked} == {stretched("secret", "alice")}
     assert threads.running == []
+
+
+def test_who_cannot_wait_long_waits_for_one_that_has_begun(threads: Threads) -> None:
+    mine = password()
+    realms = [bytes([number]) * 16 for number in range(LIMITS.stretched_at_once + 1)]
+    asked = [Asked(threads.stretching.stretched_soon(mine, KDF, realm)) for realm in realms]
+    with pytest.raises(NotSoon):
+        assert asked.pop().answer
+    asked.append(Asked(threads.stretching.stretched_soon(mine, KDF, realms[0])))
+    queued = Asked(threads.stretching.stretched(mine, KDF, realms[-1]))
+    assert len(threads.running) == LIMITS.stretched_at_once
+    with pytest.raises(NotSoon):
+        assert Asked(threads.stretching.stretched_soon(mine, KDF, realms[-1])).answer
+    while threads.running:
+        threads.one_is_done()
+    assert all(each.done for each in [*asked, queued])
+    assert Asked(threads.stretching.stretched_soon(mine, KDF, realms[-1])).answer == queued.answer
 
 
 def test_who_goes_away_leaves_the_place_to_others(threads: Threads) -> None:

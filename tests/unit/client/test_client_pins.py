@@ -88,6 +88,22 @@ def test_what_is_known_already_is_not_written_again(path: Path) -> None:
     assert path.stat().st_ino != before
 
 
+def test_what_we_have_written_is_not_read_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Pins(str(path))
+    known.remember(PIN)
+    read: list[str] = []
+    monkeypatch.setattr(privatefile, "read", lambda path, most: read.append(path) or b"")
+    for number in range(5):
+        known.remember(changed(host=f"db{number}:1"))
+    assert known.of(PIN.host) == [PIN]
+    assert read == []
+    path.touch(0o600)
+    assert known.of(PIN.host) == []
+    assert read == [str(path)]
+
+
 def test_each_user_has_a_realm_and_a_host_one_certificate(path: Path) -> None:
     known = Pins(str(path))
     bob = changed(user="bob", realm=b"b" * 16)

@@ -48,7 +48,9 @@ class TestPublishedVectors:
         server = group.server_public(known.SERVER_SECRET, known.RFC_V, pow)
         assert server == known.RFC_B
         assert group.scrambler(client, server) == known.RFC_U
-        shared = group.client_shared(known.CLIENT_SECRET, known.RFC_X, server, pow, BLIND)
+        shared = group.client_shared(
+            known.CLIENT_SECRET, known.RFC_X, client, server, pow, blind=BLIND
+        )
         assert shared == known.RFC_S
         shared = group.server_shared(known.SERVER_SECRET, known.RFC_V, client, server, pow)
         assert shared == known.RFC_S
@@ -100,7 +102,7 @@ class TestOwnVectors:
         assert _digest(client) == "71f46d1d2c9ec34bdc2f84272e74d959"
         assert _digest(server) == "8691fb9904dd5c0aa176b0d116549cfb"
         assert _digest(verifier) == "3470b5c9196ec3277345efcd3eb1768c"
-        shared = GROUP.client_shared(a, key, server, pow, BLIND)
+        shared = GROUP.client_shared(a, key, client, server, pow, blind=BLIND)
         assert shared == GROUP.server_shared(b, verifier, client, server, pow)
         told = proofs(GROUP, shared, b"C1", b"S1", self.BINDING)
         m1 = "39360dc39f5a5cf5be6f94d972abed116c1a32ccdce6db27b29d8130ff903426"
@@ -124,8 +126,10 @@ def test_both_sides_find_the_same_if_the_password_is_the_same(
     client = GROUP.client_public(a, pow)
     server = GROUP.server_public(b, verifier, pow)
     found = GROUP.server_shared(b, verifier, client, server, pow)
-    assert GROUP.client_shared(a, key, server, pow, blind) == found
-    assert (GROUP.client_shared(a, wrong, server, pow, blind) == found) == (wrong == key)
+    assert GROUP.client_shared(a, key, client, server, pow, blind=blind) == found
+    assert (GROUP.client_shared(a, wrong, client, server, pow, blind=blind) == found) == (
+        wrong == key
+    )
 
 
 class TestPublicValues:
@@ -151,7 +155,7 @@ class TestPublicValues:
         verifier = GROUP.verifier(77, pow, BLIND)
         forced = GROUP.multiplier * verifier % PRIME  # g^b would be 0
         with pytest.raises(SrpError):
-            GROUP.client_shared(known.CLIENT_SECRET, 77, forced, pow, BLIND)
+            GROUP.client_shared(known.CLIENT_SECRET, 77, 12345, forced, pow, blind=BLIND)
 
     def test_a_scrambler_of_nothing_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Group, "_hash", lambda *_: 0)

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 import pytest
+from fakes.asking import Asked
 from fakes.passwordserver import KDF, REALM, SECRET, USER, PasswordServer, stretched
 from remote_ends import Transport
 from twisted.internet.defer import Deferred, succeed
@@ -26,7 +27,15 @@ from supervisortw.errors import (
 )
 from supervisortw.remote.clientchannels import PlainChannel, TlsChannel, UnixChannel
 from supervisortw.remote.clientgate import ClientGate
-from supervisortw.remote.frames import ADMITTED, FULL, PASSWORD_WANTED, REFUSED, WAIT, pack
+from supervisortw.remote.frames import (
+    ADMITTED,
+    FULL,
+    PASSWORD_WANTED,
+    REFUSED,
+    WAIT,
+    fields,
+    pack,
+)
 from supervisortw.remote.limited import LimitedBroker
 from supervisortw.remote.passwordlogin import PasswordLogin
 from supervisortw.remote.peers import Peer
@@ -143,6 +152,35 @@ def test_nothing_that_is_sent_depends_on_the_password_but_the_proof() -> None:
     other = Client()
     other.deliver()
     assert other.server.frames[0][2] != first[2]
+
+
+class Talk:
+    """The gate in front of an honest server, without a connection."""
+
+    where = WHERE
+
+    def __init__(self) -> None:
+        self._server = PasswordServer()
+
+    def ask(self, message: Any) -> Deferred[list[bytes]]:
+        return succeed(fields(self._server.receive(pack(message))[2:]))
+
+
+def test_nothing_that_takes_long_is_computed_twice() -> None:
+    powers: list[tuple[int, int]] = []
+
+    def powmod(base: int, exponent: int, modulus: int) -> int:
+        powers.append((base, exponent))
+        return pow(base, exponent, modulus)
+
+    async def stretch(kdf: Kdf, realm: bytes) -> bytes:
+        return stretched(SECRET, USER, realm)
+
+    login = PasswordLogin(USER, stretch, powmod=powmod)
+    done = Asked(login(Talk(), UNIX))
+    assert done.answer is None
+    assert login.binding == UNIX
+    assert len(powers) == len(set(powers)) == 4  # A, two for the verifier, and S
 
 
 def test_somebody_in_between_has_another_channel() -> None:
