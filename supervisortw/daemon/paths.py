@@ -207,7 +207,7 @@ class _Walk:
         if found.st_mode & stat.S_ISVTX:
             return True
         for_all = bool(found.st_mode & stat.S_IWOTH)
-        if not for_all and _is_private(found, fd):
+        if not for_all and is_private(found, fd):
             return False
         who = "every user of this machine" if for_all else group(found.st_gid)
         mode = f"{stat.S_IMODE(found.st_mode):04o}"
@@ -233,8 +233,11 @@ def _split(path: str) -> tuple[str, str]:
     return directory, name
 
 
-def _is_private(found: os.stat_result, fd: int) -> bool:
-    """Whether the group of a directory is its owner's own: same name, nobody else in it."""
+def is_private(found: os.stat_result, fd: int) -> bool:
+    """Whether the group of a directory or file is its owner's own: same name, nobody else in it.
+
+    ``fd`` is a descriptor of it.
+    """
     try:
         owner, group = pwd.getpwuid(found.st_uid), grp.getgrgid(found.st_gid)
     except KeyError:

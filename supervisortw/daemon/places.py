@@ -14,7 +14,8 @@ import stat
 from collections.abc import Iterable
 
 from supervisortw.core.model import Settings, UnixAddress
-from supervisortw.daemon.paths import make_directory, open_parent
+from supervisortw.daemon.paths import is_private, make_directory, open_parent
+from supervisortw.daemon.trusted import SAFELY, TrustedDirectory
 from supervisortw.errors import AlreadyRunning, ConfigError, LocalError, Problem, UnsafePath
 
 LOCK = "lock"
@@ -75,14 +76,25 @@ def unchangeable(path: str, believed: frozenset[int]) -> str:
             if found.st_uid not in believed:
                 raise UnsafePath(f"{path} belongs to uid {found.st_uid}; chown it to root")
             if not stat.S_ISLNK(found.st_mode):
-                break
+                if _can_be_written_by_others(path, directory):
+                    raise UnsafePath(f"{path} can be written by others; chmod go-w it")
+                return path
             target = os.readlink(os.path.basename(path), dir_fd=directory.fd)
         path = os.path.normpath(os.path.join(os.path.dirname(path), target))
-    else:
-        raise UnsafePath(f"{path}: too many links")
-    if found.st_mode & 0o022:
-        raise UnsafePath(f"{path} can be written by others; chmod go-w it")
-    return path
+    raise UnsafePath(f"{path}: too many links")
+
+
+def _can_be_written_by_others(path: str, directory: TrustedDirectory) -> bool:
+    """A group in which nobody else is may write: a umask of 002 leaves that to the owner's own."""
+    flags = os.O_RDONLY | SAFELY
+    descriptor = os.open(os.path.basename(path), flags, dir_fd=directory.fd)
+    try:
+        found = os.fstat(descriptor)
+        if found.st_mode & stat.S_IWGRP and not is_private(found, descriptor):
+            return True
+        return bool(found.st_mode & stat.S_IWOTH)
+    finally:
+        os.close(descriptor)
 
 
 def lock_state_directory(settings: Settings) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import grp
 import os
 import pwd
 import stat
@@ -222,6 +223,23 @@ class TestConfigurationFiles:
         assert told == [(str(place / name), None) for name in names]
         assert "chmod go-w it" in caught.value.problems[0].message
         assert f"belongs to uid {STRANGER}" in caught.value.problems[1].message
+
+    def test_the_group_may_write_where_nobody_else_is_in_it(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As it is of what root has unpacked or cloned under a umask of 002."""
+        ours = place / "ours"
+        ours.write_text("")
+        ours.chmod(0o664)
+        root = pwd.getpwuid(0)
+        alone = grp.struct_group((root.pw_name, "x", 0, []))
+        monkeypatch.setattr(grp, "getgrgid", lambda gid: alone)
+        monkeypatch.setattr(pwd, "getpwall", lambda: [root])
+        refuse_unsafe_files([str(ours)])
+        together = grp.struct_group((root.pw_name, "x", 0, ["alice"]))
+        monkeypatch.setattr(grp, "getgrgid", lambda gid: together)
+        with pytest.raises(ConfigError, match="chmod go-w it"):
+            refuse_unsafe_files([str(ours)])
 
     def test_a_circle_of_links(self, place: Path) -> None:
         (place / "a").symlink_to("b")
