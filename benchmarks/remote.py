@@ -117,6 +117,11 @@ def _logins(
                 )  # fmt: skip
                 daemon.append((f"{title}, {environment.name}", told["daemon"]))
                 client.append((f"{title}, {environment.name}", told["client"]))
+            for rows in (daemon, client):
+                *_, (_, password), (_, kernel) = rows
+                rest = statistics.median(kernel)
+                alone = [each - rest for each in password]
+                rows.append((f"the password alone (difference), {environment.name}", alone))
             running.check(uses_gmpy2=environment.name == WITH)
 
 
