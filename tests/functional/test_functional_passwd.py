@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from functional_daemon import Daemon, installed
-from functional_processes import PATIENCE, wait_until
+from functional_processes import PATIENCE
 from functional_terminal import Terminal, terminal
 
 from supervisortw.core.passwd import Passwd, Record, parse, written
@@ -91,12 +91,9 @@ def test_what_was_typed_cannot_be_had_again_by_the_arrow_keys(daemon: Daemon) ->
         _say(shell, "list")
         shell.type("\x1b[A")
         shell.expect("^[[A")  # nothing but the terminal's own editing of a line
-        # Python misses a Ctrl-C that comes between its prompt and its read; a person types another.
         row = shell.screen.row
-        wait_until(
-            lambda: shell.type("\x03") or (shell.look() and shell.screen.row > row), shell.look
-        )
-        shell.expect(SRP)
+        shell.type("\x03")
+        _expect_below(shell, row, SRP)
         shell.type("\x04")
         shell.ends_with(0)
 
