@@ -79,9 +79,8 @@ class Access:
         self._noauth = noauth
         self._places = Places(LIMITS.logins_at_once)
         self._failures: Counter[str] = Counter()
-        self._asked: dict[
-            str, tuple[Kdf, bytes]
-        ] = {}  # how daemons want a password to be stretched
+        # How daemons want a password to be stretched.
+        self._asked: dict[str, tuple[Kdf, bytes]] = {}
 
     def begin_anew(self, address: Address) -> None:
         """Forget what has failed at ``address``; somebody wants to try again."""

@@ -65,9 +65,7 @@ class Accounts:
         except BadPasswdFile as error:
             self._judged = file.stamp
             trouble = str(error)
-        except (
-            LocalError
-        ) as error:  # may be mended without a change of the file: tried again each time
+        except LocalError as error:  # can be mended beside the file, so it is tried again each time
             trouble = str(error)
         if trouble and trouble != self._trouble:
             log.critical("nobody can log in with a password: {trouble}", trouble=trouble)

@@ -66,9 +66,8 @@ class ControlFactory:
         self._limits = limits
         self._admission = AdmissionCounter(at_home(), limits)
         self._passwords = PasswordLogins(Challenges(self._accounts), clock, limits)
-        self._refusals = RefusalsTold(
-            clock, limits
-        )  # apart from failures, which they must not hide
+        # Apart from failures, which they must not hide.
+        self._refusals = RefusalsTold(clock, limits)
         self._sessions: dict[LimitedBroker, User] = {}
 
     # What listeners are given.
