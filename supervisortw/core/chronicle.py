@@ -17,7 +17,7 @@ from supervisortw.core.exits import Exit
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
 from supervisortw.core.model import STDERR
-from supervisortw.core.plain import LARGEST
+from supervisortw.core.plain import LARGEST, quoted
 
 FORMAT = 1
 LONGEST_NAME = 512
@@ -63,7 +63,7 @@ def opening(world: str, token: str, spawns: int) -> str:
 
 def process(name: str, memory: Memory) -> str:
     """Return the line about a process."""
-    return _encode({"process": name, **memory.to_plain()})
+    return f'{{"process":{quoted(name)},{memory.to_json()}}}'
 
 
 def exited(name: str, exit: Exit) -> str:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from supervisortw.core.lifeevents import (
     Admitted,
@@ -63,8 +63,7 @@ from supervisortw.core.states import State
 from supervisortw.errors import InvalidTransition
 
 
-@dataclass(frozen=True, slots=True)
-class Life:
+class Life(NamedTuple):
     """One program's life so far.
 
     ``tally`` is what the restart policy remembers of deaths. ``next`` is what follows once STOPPING
@@ -101,28 +100,28 @@ Cell = Callable[[Life, Program, "Event"], Step]
 
 
 def _start(life: Life, program: Program, event: Event) -> Step:
-    wanted = replace(life, state=State.WAITING, wanted=True, tally=Tally())
+    wanted = life._replace(state=State.WAITING, wanted=True, tally=Tally())
     return wanted, (CancelTimer(), Await())
 
 
 def _again(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, state=State.WAITING), (Await(),)
+    return life._replace(state=State.WAITING), (Await(),)
 
 
 def _wait_anew(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, wanted=True, tally=Tally()), ()
+    return life._replace(wanted=True, tally=Tally()), ()
 
 
 def _admitted(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, state=State.STARTING, spawned=False, ready=False), (Spawn(),)
+    return life._replace(state=State.STARTING, spawned=False, ready=False), (Spawn(),)
 
 
 def _want_up(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, wanted=True), ()
+    return life._replace(wanted=True), ()
 
 
 def _want_down(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, wanted=False), ()
+    return life._replace(wanted=False), ()
 
 
 def _nothing(life: Life, program: Program, event: Event) -> Step:
@@ -130,38 +129,38 @@ def _nothing(life: Life, program: Program, event: Event) -> Step:
 
 
 def _wait_no_more(life: Life, program: Program, event: Event) -> Step:
-    stopped = replace(life, state=State.STOPPED, wanted=False, tally=Tally())
+    stopped = life._replace(state=State.STOPPED, wanted=False, tally=Tally())
     return stopped, (CancelAwait(),)
 
 
 def _give_back(life: Life, program: Program, event: Event) -> Step:
-    stopped = replace(life, state=State.STOPPED, wanted=False, tally=Tally())
+    stopped = life._replace(state=State.STOPPED, wanted=False, tally=Tally())
     return stopped, (CancelTimer(),)
 
 
 def _stop(life: Life, program: Program, event: Event) -> Step:
-    return _clear(replace(life, wanted=False, tally=Tally(), next=State.STOPPED), program)
+    return _clear(life._replace(wanted=False, tally=Tally(), next=State.STOPPED), program)
 
 
 def _stop_to_start(life: Life, program: Program, event: Event) -> Step:
-    wanted = replace(life, wanted=True, tally=Tally(), next=State.WAITING)
+    wanted = life._replace(wanted=True, tally=Tally(), next=State.WAITING)
     return _clear(wanted, program)
 
 
 def _start_next(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, wanted=True, tally=Tally(), next=State.WAITING), ()
+    return life._replace(wanted=True, tally=Tally(), next=State.WAITING), ()
 
 
 def _stop_next(life: Life, program: Program, event: Event) -> Step:
-    return replace(life, wanted=False, tally=Tally(), next=State.STOPPED), ()
+    return life._replace(wanted=False, tally=Tally(), next=State.STOPPED), ()
 
 
 def _escalate(life: Life, program: Program, event: Event) -> Step:
-    return _stop_by(replace(life, stop_step=life.stop_step + 1), program)
+    return _stop_by(life._replace(stop_step=life.stop_step + 1), program)
 
 
 def _spawned(life: Life, program: Program, event: Event) -> Step:
-    life = replace(life, spawned=True)
+    life = life._replace(spawned=True)
     if not life.wanted:  # it was stopped while its process was being made
         return _stop(life, program, event)
     if program.notify:
@@ -174,23 +173,23 @@ def _spawned(life: Life, program: Program, event: Event) -> Step:
 def _stop_starting(life: Life, program: Program, event: Event) -> Step:
     if life.spawned:
         return _stop(life, program, event)
-    return replace(life, wanted=False, tally=Tally()), ()
+    return life._replace(wanted=False, tally=Tally()), ()
 
 
 def _restart_starting(life: Life, program: Program, event: Event) -> Step:
     if life.spawned:
         return _stop_to_start(life, program, event)
-    return replace(life, wanted=True, tally=Tally()), ()
+    return life._replace(wanted=True, tally=Tally()), ()
 
 
 def _said_ready(life: Life, program: Program, event: Event) -> Step:
     if not program.notify or not life.spawned:
-        return replace(life, ready=True), ()
+        return life._replace(ready=True), ()
     return _up(life, program)
 
 
 def _up(life: Life, program: Program) -> Step:
-    up = replace(life, state=State.RUNNING)
+    up = life._replace(state=State.RUNNING)
     return up, (SetTimer(program.watchdog_seconds) if _watched(program) else CancelTimer(),)
 
 
@@ -228,7 +227,7 @@ def _extended(life: Life, program: Program, event: Event) -> Step:
 def _spawn_failed(life: Life, program: Program, event: Event) -> Step:
     assert isinstance(event, SpawnFailed)
     if not life.wanted:
-        return replace(life, state=State.STOPPED), ()
+        return life._replace(state=State.STOPPED), ()
     verdict = after_failed_spawn(program, life.tally, event.moment, permanent=event.permanent)
     return _go_on(_judged(life, verdict))
 
@@ -236,7 +235,7 @@ def _spawn_failed(life: Life, program: Program, event: Event) -> Step:
 def _died(life: Life, program: Program, event: Event) -> Step:
     assert isinstance(event, Exited)
     if event.again:
-        judged = replace(life, wanted=True, tally=Tally(), next=State.WAITING)
+        judged = life._replace(wanted=True, tally=Tally(), next=State.WAITING)
     else:
         early = life.state is State.STARTING
         uptime, moment = event.uptime, event.moment
@@ -280,19 +279,19 @@ def _go_on_starting(life: Life, program: Program, event: Event) -> Step:
     if life.spawned:
         return _time_again(life, program, event)
     if not life.wanted:
-        return replace(life, state=State.STOPPED), ()
+        return life._replace(state=State.STOPPED), ()
     return _again(life, program, event)
 
 
 def _judged(life: Life, verdict: Verdict) -> Life:
-    return replace(life, tally=verdict.tally, next=verdict.next, delay=verdict.delay)
+    return life._replace(tally=verdict.tally, next=verdict.next, delay=verdict.delay)
 
 
 def _clear(life: Life, program: Program, *, leader_is_gone: bool = False) -> Step:
     """Begin to end every process that is left; ``life.next`` says what follows."""
-    stopping = replace(life, state=State.STOPPING, stop_step=0)
+    stopping = life._replace(state=State.STOPPING, stop_step=0)
     if leader_is_gone and _is_asking(stopping, program):
-        stopping = replace(stopping, stop_step=1)
+        stopping = stopping._replace(stop_step=1)
     return _stop_by(stopping, program)
 
 
@@ -308,13 +307,13 @@ def _stop_by(life: Life, program: Program) -> Step:
         step = program.stop_steps[life.stop_step]
         act = RunStopCommand() if step.signal is None else Signal(step.signal)
         return life, (act, SetTimer(step.wait))
-    stuck = replace(life, stop_step=len(program.stop_steps))
+    stuck = life._replace(stop_step=len(program.stop_steps))
     return stuck, (Signal(signal.SIGKILL), SetTimer(LIMITS.kill_repeat_seconds))
 
 
 def _go_on(life: Life) -> Step:
     """Nothing is left of the last process: do what ``life.next`` says."""
-    after = replace(life, state=life.next, spawned=False)
+    after = life._replace(state=life.next, spawned=False)
     if after.state is State.WAITING:
         return after, (CancelTimer(), Await())
     if after.state is State.BACKOFF:

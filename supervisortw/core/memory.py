@@ -12,10 +12,12 @@ from typing import Any
 from supervisortw.core.born import Born
 from supervisortw.core.ended import Ended
 from supervisortw.core.lifecycle import Life
-from supervisortw.core.plain import LONGEST, Reader
+from supervisortw.core.plain import LONGEST, Reader, quoted
 from supervisortw.core.restart import Tally
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State
+
+_JSON = {False: "false", True: "true"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,40 +51,36 @@ class Memory:
     stopped_by: str = ""
     outdated: bool = False
 
-    def to_plain(self) -> dict[str, object]:
-        """Return what `from_plain` makes the same memory of: names with numbers, texts and lists."""
-        # What says nothing is left out: this is done several times for each restart.
+    def to_json(self) -> str:
+        """Return the members of a JSON object that `from_plain` makes the same memory of."""
+        # What says nothing is left out, and nothing is built but the text: this is done several times
+        # for each restart.
         life, last, born = self.life, self.last, self.born
-        plain: dict[str, object] = {
-            "state": life.state.value,
-            "wanted": life.wanted,
-            "since": self.since,
-            "pid": self.pid,
-            "sid": self.sid,
-            "started": self.started,
-            "restarts": self.restarts,
-            "due": self.due,
-        }
-        _add_rest_of(life, plain)
+        text = (
+            f'"state":"{life.state.value}","wanted":{_JSON[life.wanted]},"since":{self.since!r},'
+            f'"pid":{self.pid},"sid":{self.sid},"started":{self.started!r},'
+            f'"restarts":{self.restarts},"due":{self.due!r}{_rest_of(life)}'
+        )
         if born is not None:
-            plain["born"] = (born.earliest, born.latest)
+            text += f',"born":[{born.earliest!r},{born.latest!r}]'
         if self.before is not None:
-            plain["before"] = self.before.value
+            text += f',"before":"{self.before.value}"'
         if self.spawn is not None:
-            plain["spawn"] = str(self.spawn)
+            text += f',"spawn":{quoted(str(self.spawn))}'
         if last is not None:
-            plain["last"] = (last.code, last.signal, last.core, last.uptime)
+            code, number = _or_null(last.code), _or_null(last.signal)
+            text += f',"last":[{code},{number},{_JSON[last.core]},{last.uptime!r}]'
         if self.asked:
-            plain["asked"] = True
+            text += ',"asked":true'
         if self.outdated:
-            plain["outdated"] = True
+            text += ',"outdated":true'
         if self.spawn_error:
-            plain["spawn_error"] = self.spawn_error[:LONGEST]
+            text += f',"spawn_error":{quoted(self.spawn_error[:LONGEST])}'
         if self.fault:
-            plain["fault"] = self.fault[:LONGEST]
+            text += f',"fault":{quoted(self.fault[:LONGEST])}'
         if self.stopped_by:
-            plain["stopped_by"] = self.stopped_by[:LONGEST]
-        return plain
+            text += f',"stopped_by":{quoted(self.stopped_by[:LONGEST])}'
+        return text
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Memory:
@@ -118,18 +116,24 @@ class Memory:
         )
 
 
-def _add_rest_of(life: Life, plain: dict[str, object]) -> None:
+def _rest_of(life: Life) -> str:
+    text = ""
     if life.spawned:
-        plain["spawned"] = True
+        text += ',"spawned":true'
     if life.ready:
-        plain["ready"] = True
+        text += ',"ready":true'
     if life.tally.quick_deaths:
-        plain["quick_deaths"] = life.tally.quick_deaths
+        text += f',"quick_deaths":{life.tally.quick_deaths}'
     if life.tally.restarts:
-        plain["lately"] = life.tally.restarts
+        text += f',"lately":[{",".join(map(repr, life.tally.restarts))}]'
     if life.next is not State.STOPPED:
-        plain["next"] = life.next.value
+        text += f',"next":"{life.next.value}"'
     if life.delay:
-        plain["delay"] = life.delay
+        text += f',"delay":{life.delay!r}'
     if life.stop_step:
-        plain["stop_step"] = life.stop_step
+        text += f',"stop_step":{life.stop_step}'
+    return text
+
+
+def _or_null(number: int | None) -> int | str:
+    return "null" if number is None else number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -13,6 +14,8 @@ from supervisortw.core.states import State
 
 LARGEST = 2**53  # every program that reads JSON has whole numbers up to here
 LONGEST = 4096  # characters of a text
+
+quoted = json.JSONEncoder().encode  # a text in JSON
 
 _Kind = TypeVar("_Kind", int, str, bool)
 

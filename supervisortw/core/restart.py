@@ -16,7 +16,7 @@ seconds give the program up, however long it lived each time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from supervisortw.core.model import AutoRestart, Program
 from supervisortw.core.states import State
@@ -25,24 +25,21 @@ EXPECTED_BY_DEFAULT = frozenset({0})
 MOST_DOUBLINGS = 32  # further deaths change no delay
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(NamedTuple):
     """What is remembered of deaths: how many in a row were too quick, and when restarts were made."""
 
     quick_deaths: int = 0
     restarts: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """When something happened, by a monotonic clock, and a random number from 0 up to 1."""
 
     at: float = 0.0
     chance: float = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The state that follows, the tally from now on, and for BACKOFF the seconds to wait."""
 
     next: State

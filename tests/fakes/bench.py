@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -78,7 +79,7 @@ class Bench:
         self.process = ManagedProcess(process("web", **keys), means)
 
     def _record(self, name: str, memory: Memory, exit: Exit | None) -> None:
-        self.recorded.append(memory.to_plain())
+        self.recorded.append(json.loads(f"{{{memory.to_json()}}}"))
         if exit is not None:
             self.exits.append(exit)
 
