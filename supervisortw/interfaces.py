@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,6 +88,9 @@ class Spawner(Protocol):
         before ``protocol`` is told of its end. Fails with SpawnError, which has a reason for the
         operator. The descriptors of ``request`` can be closed as soon as this has returned.
         """
+
+    def together(self) -> AbstractContextManager[object]:
+        """Return a context at whose end is started what is asked for within it; not to be nested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,12 +91,25 @@ class FileLimit:
             os.close(self._low.pop())
 
     @contextlib.contextmanager
-    def for_streams(self, streams: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Give out numbers for ``streams`` that are good also while the limit is lowered.
+    def for_child(self, streams: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Let a child that is started meanwhile have the original limit; see `can_be_lowered`.
 
-        Raises OSError if there are none.
+        Gives numbers for ``streams`` that are good under that limit. Raises OSError if there are none.
         """
-        if not self._raised or max(streams) < self.original[0]:
+        if not self._raised:
+            yield streams
+            return
+        with self._low_enough(streams) as low:
+            now = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.original[0], now[1]))
+            try:
+                yield low
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, now)
+
+    @contextlib.contextmanager
+    def _low_enough(self, streams: Sequence[int]) -> Iterator[Sequence[int]]:
+        if max(streams) < self.original[0]:
             yield streams
             return
         try:
@@ -123,19 +136,6 @@ class FileLimit:
     def thread_ends(self) -> None:
         """Take note that one of them is done."""
         self._threads_at_work -= 1
-
-    @contextlib.contextmanager
-    def for_children(self) -> Iterator[None]:
-        """Let a child that is started meanwhile have the original limit; see `can_be_lowered`."""
-        if not self._raised:
-            yield
-            return
-        now = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (self.original[0], now[1]))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, now)
 
 
 def _lowest_free() -> int:

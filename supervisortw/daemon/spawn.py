@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -28,6 +30,8 @@ from supervisortw.daemon.forkerlink import ForkerLink, launch
 from supervisortw.daemon.spawnorder import encode, refusal, search
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import SpawnRequest
+
+REASONS = (StepFailed, SpawnError, OSError, ValueError)  # for which there is no process
 
 
 class PosixSpawner:
@@ -47,6 +51,7 @@ class PosixSpawner:
         self._forker = forker or ForkerLink(reactor, watcher, launch)
         self._nowhere = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._can_spawn = True
+        self._waiting: list[_Order] | None = None  # for the others that are started together
 
     def close(self) -> None:
         """Let go what is needed for starting processes; nothing can be started any more."""
@@ -54,78 +59,143 @@ class PosixSpawner:
         self._file_limit.close()
         os.close(self._nowhere)
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Start what is asked for within the context one after the other, at its end."""
+        waiting: list[_Order] = []
+        self._waiting = waiting
+        try:
+            yield
+        finally:
+            self._waiting = None
+            made = [self._make(each) for each in waiting]
+            for each, pid in zip(waiting, made, strict=True):
+                self._tell(each, pid)
+
     def spawn(
         self, protocol: IProcessProtocol, request: SpawnRequest
     ) -> Deferred[IProcessTransport]:
         """Start a process; fails with SpawnError, which has the reason in words."""
-        paths = search(request)
-        stdin = self._nowhere if request.stdin is None else request.stdin
-        streams = (stdin, request.stdout, request.stderr)
+        order = _Order(protocol, request, self._nowhere)
         try:
             if self._can_spawn and is_plain(request) and self._file_limit.can_be_lowered():
+                if self._waiting is not None:
+                    order.keep_streams()
+                    self._waiting.append(order)
+                    return order.started
                 try:
-                    pid = self._spawn_plainly(paths, streams, request)
+                    pid = self._spawn_plainly(order)
                 except NotImplementedError:
                     self._can_spawn = False
                 else:
-                    return succeed(self._connect(pid, protocol, paths, request))
-            birth = self._birth(paths, streams, request)
-        except StepFailed as failure:
-            return fail(refusal(failure, paths, request))
-        except OSError as error:
-            return fail(refusal(StepFailed(error.errno or errno.EIO, "clone"), paths, request))
-        except ValueError as error:
-            reason = f"cannot start {request.command[0]}: {error}"
-            return fail(SpawnError(reason, permanent=True))
-        except SpawnError as error:
-            return fail(error)
+                    return succeed(self._connect(pid, order))
+            birth = self._birth(order)
+        except REASONS as error:
+            return fail(order.refused(error))
         started = birth.born.addCallbacks(
-            lambda pid: self._connect(pid, protocol, paths, request),
-            lambda failure: _translate(failure, paths, request),
+            lambda pid: self._connect(pid, order), lambda failure: _translate(failure, order)
         )
         birth.start()
         return started
 
-    def _spawn_plainly(
-        self, paths: Sequence[str], streams: Sequence[int], request: SpawnRequest
-    ) -> int:
-        """Start a program from here. Raises StepFailed."""
-        with _in_directory(request.directory), _with_umask(request.umask):
-            path = _first_executable(paths)
+    def _make(self, order: _Order) -> int | Exception:
+        """Return the pid of a process that has waited for the others, or why there is none."""
+        try:
+            return self._spawn_plainly(order)
+        except (*REASONS, NotImplementedError) as error:
+            return error
+
+    def _tell(self, order: _Order, made: int | Exception) -> None:
+        """Let who has asked for a process have it, or know why there is none."""
+        if isinstance(made, NotImplementedError):
+            self._can_spawn = False
+            stdin, stdout, stderr = order.streams
+            request = replace(order.request, stdin=stdin, stdout=stdout, stderr=stderr)
+            self.spawn(order.protocol, request).chainDeferred(order.started)
+        elif isinstance(made, Exception):
+            order.started.errback(order.refused(made))
+        else:
             try:
-                with self._file_limit.for_streams(streams) as low, self._file_limit.for_children():
+                transport = self._connect(made, order)
+            except SpawnError as error:
+                order.started.errback(error)
+            else:
+                order.started.callback(transport)
+        order.close_streams()
+
+    def _spawn_plainly(self, order: _Order) -> int:
+        """Start a program from here. Raises StepFailed."""
+        request = order.request
+        with _as_asked(request.directory, request.umask):
+            path = _first_executable(order.paths)
+            try:
+                with self._file_limit.for_child(order.streams) as low:
                     return posixspawn.spawn(path, request.command, request.environment, low)
             except OSError as error:
                 raise StepFailed(error.errno or errno.EIO, "exec") from None
 
-    def _birth(self, paths: Sequence[str], streams: Sequence[int], request: SpawnRequest) -> Birth:
+    def _birth(self, order: _Order) -> Birth:
+        request = order.request
         if len(request.listening) > LIMITS.spawn_sockets:
             raise SpawnError(
                 f"cannot start {request.command[0]}: it has {len(request.listening)} sockets, "
                 f"and {LIMITS.spawn_sockets} are allowed",
                 permanent=True,
             )
-        message = encode(request, paths, self._file_limit.for_message())
-        descriptors = (*streams, *(descriptor for _, descriptor in request.listening))
+        message = encode(request, order.paths, self._file_limit.for_message())
+        descriptors = (*order.streams, *(descriptor for _, descriptor in request.listening))
         return Birth(message, descriptors, self._reactor, self._watcher, self._forker)
 
-    def _connect(
-        self,
-        pid: int,
-        protocol: IProcessProtocol,
-        paths: Sequence[str],
-        request: SpawnRequest,
-    ) -> IProcessTransport:
-        """Watch a program that runs, and tell its protocol of it."""
-        transport = ChildTransport(pid, protocol)
+    def _connect(self, pid: int, order: _Order) -> IProcessTransport:
+        """Watch a program that runs, and tell its protocol of it. Raises SpawnError."""
+        transport = ChildTransport(pid, order.protocol)
         try:
             transport.watch(self._watcher)
         except OSError as error:  # a child that nobody watches must not live
             os.kill(pid, signal.SIGKILL)
             bury(pid, self._watcher)
-            raise refusal(StepFailed(error.errno or errno.EIO, "clone"), paths, request) from None
-        protocol.makeConnection(transport)
+            raise order.refused(error) from None
+        order.protocol.makeConnection(transport)
         return transport
+
+
+class _Order:
+    """One process that somebody has asked for: where its command may be, and what its streams are."""
+
+    def __init__(self, protocol: IProcessProtocol, request: SpawnRequest, nowhere: int) -> None:
+        self.protocol = protocol
+        self.request = request
+        self.paths = search(request)
+        stdin = nowhere if request.stdin is None else request.stdin
+        self.streams: tuple[int, ...] = (stdin, request.stdout, request.stderr)
+        self.started: Deferred[IProcessTransport] = Deferred()
+        self._copies = {nowhere: nowhere}
+
+    def keep_streams(self) -> None:
+        """Have copies of the streams, since the caller closes them. Raises OSError."""
+        try:
+            for each in set(self.streams) - set(self._copies):
+                self._copies[each] = fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 3)
+        except OSError:
+            self.close_streams()
+            raise
+        self.streams = tuple(self._copies[each] for each in self.streams)
+
+    def close_streams(self) -> None:
+        """Let go of the copies."""
+        while len(self._copies) > 1:
+            os.close(self._copies.popitem()[1])
+
+    def refused(self, error: Exception) -> SpawnError:
+        """Return what to tell of an error, in words for people."""
+        if isinstance(error, SpawnError):
+            return error
+        if isinstance(error, ValueError):
+            return SpawnError(f"cannot start {self.request.command[0]}: {error}", permanent=True)
+        if isinstance(error, OSError):
+            error = StepFailed(error.errno or errno.EIO, "clone")
+        assert isinstance(error, StepFailed)
+        return refusal(error, self.paths, self.request)
 
 
 def is_plain(request: SpawnRequest) -> bool:
@@ -141,9 +211,9 @@ def is_plain(request: SpawnRequest) -> bool:
     )
 
 
-def _translate(failure: Failure, paths: Sequence[str], request: SpawnRequest) -> Failure:
+def _translate(failure: Failure, order: _Order) -> Failure:
     if isinstance(failure.value, StepFailed):
-        return Failure(refusal(failure.value, paths, request))
+        return Failure(order.refused(failure.value))
     return failure
 
 
@@ -158,27 +228,37 @@ def _first_executable(paths: Sequence[str]) -> str:
     raise StepFailed(errno.EACCES if found else errno.ENOENT, "exec")
 
 
-# The two below change what belongs to the whole process, for the moment of one posix_spawn. The
-# thread of the reactor is in here meanwhile; the daemon's other threads read the configuration, /proc
-# and the databases of users and hosts, by absolute paths, and make no files.
+# This changes what belongs to the whole process, for the moment of one posix_spawn. The thread of the
+# reactor is in here meanwhile; the daemon's other threads read the configuration, /proc and the databases
+# of users and hosts, by absolute paths, and make no files.
 
 
 @contextlib.contextmanager
-def _in_directory(directory: str) -> Iterator[None]:
-    """Be in ``directory`` for a moment, if we are not there already. Raises StepFailed."""
-    if _current_directory() == directory:
-        yield
-        return
-    here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
+def _as_asked(directory: str, umask: int | None) -> Iterator[None]:
+    """Be in ``directory``, and have ``umask``, for a moment. Raises StepFailed."""
+    here = -1
+    if _current_directory() != directory:
+        here = _move_to(directory)
+    before = None if umask is None else os.umask(umask)
     try:
-        try:
-            os.chdir(directory)
-        except OSError as error:
-            raise StepFailed(error.errno or errno.EIO, "directory") from None
         yield
     finally:
-        os.fchdir(here)
+        if before is not None:
+            os.umask(before)
+        if here >= 0:
+            os.fchdir(here)
+            os.close(here)
+
+
+def _move_to(directory: str) -> int:
+    """Go there; return a descriptor of where we were. Raises StepFailed."""
+    here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
+    try:
+        os.chdir(directory)
+    except OSError as error:
         os.close(here)
+        raise StepFailed(error.errno or errno.EIO, "directory") from None
+    return here
 
 
 def _current_directory() -> str | None:
@@ -186,16 +266,3 @@ def _current_directory() -> str | None:
         return os.getcwd()
     except FileNotFoundError:  # it was removed; we can still come back to it
         return None
-
-
-@contextlib.contextmanager
-def _with_umask(umask: int | None) -> Iterator[None]:
-    """Have ``umask`` for a moment."""
-    if umask is None:
-        yield
-        return
-    before = os.umask(umask)
-    try:
-        yield
-    finally:
-        os.umask(before)

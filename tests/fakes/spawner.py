@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
 from twisted.python.failure import Failure
@@ -73,6 +74,7 @@ class FakeSpawner:
         self.hold = False
         self.held: list[tuple[Deferred[IProcessTransport], IProcessProtocol]] = []
         self._last_pid = last_pid
+        self._together: list[Callable[[], None]] | None = None
 
     def spawn(
         self, protocol: IProcessProtocol, request: SpawnRequest
@@ -82,11 +84,22 @@ class FakeSpawner:
             return fail(self.failures.pop(0))
         if request.command[0] in self.broken:
             return fail(SpawnError(self.broken[request.command[0]], permanent=True))
-        if not self.hold:
-            return succeed(self._run(protocol))
         waiting: Deferred[IProcessTransport] = Deferred(self._forget)
-        self.held.append((waiting, protocol))
+        if self.hold:
+            self.held.append((waiting, protocol))
+        elif self._together is not None:
+            self._together.append(lambda: waiting.callback(self._run(protocol)))
+        else:
+            waiting.callback(self._run(protocol))
         return waiting
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        self._together = starts = []
+        yield
+        self._together = None
+        for start in starts:
+            start()
 
     def release(self, index: int = 0) -> int:
         """Let one of the spawns that are held succeed; return the pid."""

@@ -88,13 +88,14 @@ def test_without_a_soft_limit_nothing_has_to_be_raised(monkeypatch: pytest.Monke
 
 def test_children_have_the_original_one(hard: int) -> None:
     limit = FileLimit()
-    with limit.for_children():
+    streams = (0, 1, 2)
+    with limit.for_child(streams):
         assert soft() == SOFT
     limit.raise_to(300)
-    with limit.for_children():
+    with limit.for_child(streams):
         assert resource.getrlimit(NOFILE) == (SOFT, hard)
     assert soft() == 300
-    with pytest.raises(KeyError), limit.for_children():
+    with pytest.raises(KeyError), limit.for_child(streams):
         raise KeyError
     assert soft() == 300
 
@@ -119,9 +120,9 @@ def test_streams_have_numbers_that_the_original_limit_allows() -> None:
     high = fcntl.fcntl(write_end, fcntl.F_DUPFD_CLOEXEC, SOFT + 5)
     os.close(write_end)
     try:
-        with limit.for_streams((read_end, read_end, read_end)) as low:
+        with limit.for_child((read_end, read_end, read_end)) as low:
             assert low == (read_end, read_end, read_end)
-        with limit.for_streams((0, high, high)) as low, limit.for_children():
+        with limit.for_child((0, high, high)) as low:
             assert max(low) < SOFT
             os.write(low[1], b"x")
             assert not any(map(os.get_inheritable, low))
@@ -134,7 +135,7 @@ def test_streams_have_numbers_that_the_original_limit_allows() -> None:
 
 
 def test_streams_stay_what_they_are_where_nothing_was_raised() -> None:
-    with FileLimit().for_streams((0, 900, 900)) as streams:
+    with FileLimit().for_child((0, 900, 900)) as streams:
         assert streams == (0, 900, 900)
 
 

@@ -392,6 +392,95 @@ def test_its_limit_of_open_files_is_that_which_we_were_started_with(bench: Bench
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == original + 500
 
 
+class TestTogether:
+    """Several are made one after the other, and then it is told what came of each."""
+
+    @staticmethod
+    def ask(bench: Bench, results: list[Any], *command: str, output: int) -> None:
+        request = SpawnRequest(
+            command=command,
+            environment={"PATH": PATH},
+            directory=str(bench.directory),
+            stdout=output,
+            stderr=output,
+        )
+        bench.spawner.spawn(Recorded(), request).addBoth(results.append)
+
+    def test_each_at_the_end_of_the_context(self, bench: Bench) -> None:
+        results: list[Any] = []
+        before = descriptors()
+        with bench.spawner.together():
+            for word in ("one", "two"):
+                output = os.dup(bench.output)
+                self.ask(bench, results, "echo", word, output=output)
+                os.close(output)  # as a caller may
+            assert results == []
+            assert bench.watcher.looks == {}
+        for transport in results:
+            bench.reap(transport)
+        assert sorted((bench.directory / "output").read_text().split()) == ["one", "two"]
+        assert descriptors() == before
+        bench.reap(bench.spawn("true"))  # now nothing waits any more
+
+    def test_one_that_cannot_be_made_keeps_nobody_else_down(self, bench: Bench) -> None:
+        results: list[Any] = []
+        with bench.spawner.together():
+            for command in (("/no/such",), ("true",), ("a\0b",), ("true",)):
+                self.ask(bench, results, *command, output=bench.output)
+        missing, first, senseless, second = results
+        assert str(missing.value) == "command not found: /no/such"
+        assert isinstance(senseless.value, SpawnError)
+        bench.reap(first)
+        bench.reap(second)
+
+    def test_one_that_cannot_be_watched_does_not_live(self, bench: Bench) -> None:
+        results: list[Any] = []
+        with bench.spawner.together():
+            self.ask(bench, results, "sleep", "60", output=bench.output)
+            bench.watcher.refuses = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        [failure] = results
+        assert "Too many open files" in str(failure.value)
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+
+    def test_without_descriptors_for_its_streams(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*args: object) -> int:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        results: list[Any] = []
+        monkeypatch.setattr("fcntl.fcntl", refuse)
+        with bench.spawner.together():
+            self.ask(bench, results, "/bin/true", output=bench.output)
+            [failure] = results
+        assert str(failure.value) == "cannot start /bin/true: Too many open files"
+        assert not failure.value.permanent
+
+    def test_all_by_the_forker_where_no_session_can_be_made(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*args: Any, **keys: Any) -> int:
+            raise NotImplementedError
+
+        results: list[Any] = []
+        monkeypatch.setattr(os, "posix_spawn", refuse)
+        with bench.spawner.together():
+            for _ in range(2):
+                self.ask(bench, results, "true", output=bench.output)
+        assert results == []
+        assert len(bench.forks.births) == 2
+
+    def test_those_that_are_forked_wait_for_nobody(self, bench: Bench) -> None:
+        with bench.spawner.together():
+            assert bench.ask("true", nice=1) is None
+            assert len(bench.forks.births) == 1
+
+
+def descriptors() -> int:
+    return len(os.listdir("/dev/fd"))
+
+
 class TestSignals:
     def test_by_name_or_number(self, bench: Bench) -> None:
         transport = bench.spawn("sleep", "60")

@@ -141,11 +141,11 @@ class Driven(FakeDaemon):
         spawn = self.spawner.spawn
 
         def spawn_and_end(protocol: Any, request: SpawnRequest) -> Any:
-            before = set(self.spawner.alive)
-            spawning = spawn(protocol, request)
-            for pid in self.spawner.alive.keys() - before:
-                self.is_born(request.command[0], pid)
-            return spawning
+            def born(transport: Any) -> Any:
+                self.is_born(request.command[0], transport.pid)
+                return transport
+
+            return spawn(protocol, request).addCallback(born)
 
         self.spawner.spawn = spawn_and_end
 
