@@ -20,5 +20,6 @@ if __name__ == "__main__":
     # all else that is done in a turn of the reactor, several times over.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)  # hundreds of programs can be started without a search
     gc.enable()
     sys.exit(main(sys.argv[1:]))

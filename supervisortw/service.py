@@ -34,8 +34,9 @@ from supervisortw.daemon.cgroups import Cgroups
 from supervisortw.daemon.departures import Departures
 from supervisortw.daemon.deputies import Deputies
 from supervisortw.daemon.events import EventBus, StateChanged
-from supervisortw.daemon.exits import PidfdWatcher, exit_watcher
+from supervisortw.daemon.exits import PidfdWatcher, SigchldWatcher
 from supervisortw.daemon.filelimits import FileLimit
+from supervisortw.daemon.herald import Herald
 from supervisortw.daemon.heritage import Heritage
 from supervisortw.daemon.history import History, events_left
 from supervisortw.daemon.lent import LentSockets
@@ -56,6 +57,7 @@ from supervisortw.daemon.logs.upkeep import DailyUpkeep
 from supervisortw.daemon.notify import NotifySockets, notify_directory
 from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.orphans import Orphans
+from supervisortw.daemon.phases import ending
 from supervisortw.daemon.places import make_directories
 from supervisortw.daemon.remembered import Remembered
 from supervisortw.daemon.sessions import posix_sessions
@@ -118,7 +120,7 @@ class DaemonService(Service):
         lent = LentSockets(store, living, configuration.sockets, self._left_processes)
         self.sockets = ProgramSockets(configuration.sockets, reactor, lent)
         self._notices = NotifySockets(self._notify_directory, reactor, store)
-        watcher = exit_watcher(reactor)
+        watcher = SigchldWatcher(reactor, lambda: ending(self._journal, self.supervisor.admission))
         self._deputies = Deputies(reactor, watcher)
         self._program_logs = ProgramLogs(reactor, self._deputies)
         stamps = Stamps()
@@ -127,17 +129,19 @@ class DaemonService(Service):
         self._destinations = Destinations(pipes, self._targets, self._log_file, stamps)
         self._compressor = Compressor(self._in_thread)
         self._upkeep = DailyUpkeep(Daily(reactor), self._compressor, self._in_thread)
-        pidfds = watcher if isinstance(watcher, PidfdWatcher) else None
+        pidfds = PidfdWatcher(reactor) if PidfdWatcher.works() else None
         departures = Departures(reactor, pidfds)
         self._adopted = AdoptedProcesses(reactor, departures, pidfds)
         self._orphans = Orphans(reactor, self._in_thread)
         self._ends: dict[int, int] = {}
         cgroups = Cgroups.find(heritage.token)
-        bus = EventBus()
-        bus.subscribe(_log_change)
         events = events_left(state_directory, heritage.world)
+        bus, told_later = EventBus(), EventBus()
+        self._herald = Herald(reactor, told_later)
         self._history = History(reactor, time.time, events)
-        bus.subscribe(self._history.changed)
+        told_later.subscribe(_log_change)
+        told_later.subscribe(self._history.changed)
+        bus.subscribe(self._herald.take)
         self.supervisor = Supervisor(
             configuration,
             Surroundings(
@@ -335,6 +339,7 @@ class DaemonService(Service):
 
     async def _stop(self) -> None:
         await self.supervisor.shutdown()
+        self._herald.catch_up()
         await self._targets.finish()
         self.sockets.close()
         self._compressor.stop()

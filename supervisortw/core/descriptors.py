@@ -17,6 +17,6 @@ def needed(processes: Iterable[Process], sockets: int) -> int:
 
 
 def _needed_for(process: Process) -> int:
-    log_and_pipe, watch = 2, 1
+    log_and_pipe = 2
     logs = log_and_pipe * (1 if process.stderr_logfile is None else 2)
-    return watch + logs + (process.stdin is Stdin.PIPE) + process.notify
+    return logs + (process.stdin is Stdin.PIPE) + process.notify

@@ -7,7 +7,8 @@ space them further.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,7 +53,8 @@ class Candidate(Protocol):
 class Admission:
     """Lets candidates in, in the order in which they asked.
 
-    ``prospect(name)`` tells how the program of that name stands.
+    ``prospect(name)`` tells how the program of that name stands. ``together()`` is a context for those
+    who are let in one after the other.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class Admission:
         clock: Clock,
         prospect: Callable[[str], Prospect],
         *,
+        together: Callable[[], AbstractContextManager[object]] = nullcontext,
         max_starting: int | None = None,
         start_delay: float = 0.0,
     ) -> None:
         self._clock = clock
         self._prospect = prospect
+        self._together = together
         self._max_starting = max_starting
         self._start_delay = start_delay
         self._blocked: dict[Candidate, None] = {}
@@ -76,6 +80,7 @@ class Admission:
         self._turn_began: float | None = None
         self._timer: Timer | None = None
         self._letting_in = False
+        self._holds = 0
 
     def configure(self, max_starting: int | None, start_delay: float) -> None:
         """Go on with other settings."""
@@ -91,6 +96,16 @@ class Admission:
             self._blocked[candidate] = None
             for name in candidate.program.depends_on:
                 self._dependants.setdefault(name, {})[candidate] = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let nobody in within the context, and all whose turn it is at its end."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            self._let_in()
 
     def adopt(self, candidate: Candidate) -> None:
         """Count a process that a former daemon has started."""
@@ -167,19 +182,26 @@ class Admission:
         return next(iter(hopeless or missing), None)
 
     def _let_in(self) -> None:
-        if self._letting_in:  # whom we let in may make room for others at once
+        if self._holds or self._letting_in:  # whom we let in may make room for others at once
             return
         self._letting_in = True
         try:
             while self._queue and self._may_let_in():
-                candidate = next(iter(self._queue))
-                del self._queue[candidate]
-                self._last = self._clock.seconds()
-                self._starting.add(candidate)
-                self._being_made.add(candidate)
-                candidate.admitted()
+                with self._together():
+                    self._let_some_in()
         finally:
             self._letting_in = False
+
+    def _let_some_in(self) -> None:
+        for _ in range(LIMITS.spawns_together):
+            candidate = next(iter(self._queue))
+            del self._queue[candidate]
+            self._last = self._clock.seconds()
+            self._starting.add(candidate)
+            self._being_made.add(candidate)
+            candidate.admitted()
+            if not self._queue or not self._may_let_in():
+                return
 
     def _may_let_in(self) -> bool:
         """True if there is room for one more now; otherwise somebody calls `_let_in` again."""

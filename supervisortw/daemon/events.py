@@ -16,8 +16,12 @@ log = Logger(namespace="supervisor")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged:
-    """A program went from one state to another; ``pid`` is 0 if no process is left of it."""
+    """A program went from one state to another; ``pid`` is 0 if no process is left of it.
 
+    ``time`` is the time of day, in seconds since 1970.
+    """
+
+    time: float
     name: str
     before: State
     after: State

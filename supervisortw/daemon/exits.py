@@ -1,4 +1,8 @@
-"""Learning that a process has ended: from its pidfd, or from SIGCHLD where there are no pidfds."""
+"""Learning that a process has ended: from SIGCHLD for our children, from its pidfd for any other.
+
+A pidfd for each child would do as well, and it would cost: every process that is started closes a copy
+of each descriptor of ours, so hundreds of them are what a start takes longest for.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,18 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from supervisortw.core.limits import LIMITS
 from supervisortw.interfaces import Cancel
+
+log = Logger(namespace="supervisor")
 
 
 class ExitWatcher(Protocol):
@@ -81,35 +90,88 @@ class PidfdWatcher:
 
 
 class SigchldWatcher:
-    """Notices the end of children by SIGCHLD, where there are no pidfds.
+    """Notices the end of children by SIGCHLD.
 
-    Signals are merged, so each one looks at every watched child. The handler that was there before
-    is called as well: Twisted's own processes stay Twisted's.
+    The system tells which of them have ended, one after the other. Where many have, as many are looked
+    at in a turn of the reactor as there is time for; ``together()`` is a context for these: what each of
+    them leads to can be done at its end. The handler that was there before is called as well: Twisted's
+    own processes stay Twisted's.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(
+        self, reactor: Any, together: Callable[[], AbstractContextManager[object]] = nullcontext
+    ) -> None:
         self._reactor = reactor
+        self._together = together
         self._looks: dict[int, Callable[[], None]] = {}
+        self._strangers = False  # somebody has ended whom nobody watched when we looked
+        self._due = False
         reactor.callWhenRunning(self._install)
 
     def watch(self, pid: int, look: Callable[[], None]) -> Cancel:
-        """Call ``look`` after each SIGCHLD, and once soon."""
+        """Call ``look``, later, whenever the child ``pid`` may have ended, until told to stop."""
         self._looks[pid] = look
-        self._reactor.callLater(0, self._look_at, pid)  # it may have ended before it was watched
+        if self._strangers:  # it may be one of them
+            self._look_soon()
         return lambda: self._forget(pid)
 
     def _forget(self, pid: int) -> None:
         self._looks.pop(pid, None)
 
     def _install(self) -> None:
-        on_sigchld(self._reactor, self._look_at_all)
+        on_sigchld(self._reactor, self._look)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        if not self._due:
+            self._due = True
+            self._reactor.callLater(0, self._look)
+
+    def _look(self) -> None:
+        """Look at those who have ended; at all, if there is one among them whom nobody watches."""
+        self._due = self._strangers = False
+        began = self._reactor.seconds()
+        with self._together():
+            while (pid := ended_child()) is not None:
+                if pid not in self._looks or not self._has_seen(pid):
+                    self._strangers = True
+                    self._look_at_all()
+                    return
+                if self._reactor.seconds() - began >= LIMITS.turn_seconds:
+                    self._look_soon()
+                    return
+
+    def _has_seen(self, pid: int) -> bool:
+        """Look at a child that has ended; return True if that has collected it."""
+        self._look_at(pid)
+        return pid not in self._looks
 
     def _look_at_all(self) -> None:
         for pid in list(self._looks):
             self._look_at(pid)
 
     def _look_at(self, pid: int) -> None:
-        self._looks.get(pid, _nothing)()
+        try:
+            self._looks.get(pid, _nothing)()
+        except Exception:
+            log.failure("the end of pid {pid} came to nothing", pid=pid)
+
+
+ANYBODY = 0
+
+
+def ended_child() -> int | None:
+    """Return the pid of a child that has ended and was not collected yet; None if there is none.
+
+    ANYBODY where the system cannot tell.
+    """
+    if not hasattr(os, "waitid"):  # macOS, before Python 3.13
+        return ANYBODY
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if found is None else found.si_pid
 
 
 def _nothing() -> None:
@@ -119,18 +181,22 @@ def _nothing() -> None:
 def on_sigchld(reactor: Any, act: Callable[[], None]) -> None:
     """Call ``act``, later, after each SIGCHLD, besides what is called already. The reactor must run."""
     before = signal.getsignal(signal.SIGCHLD)
+    due = False
 
     def on_signal(number: int, frame: Any) -> None:
+        nonlocal due
         if callable(before):
             before(number, frame)
-        reactor.callFromThread(act)
+        if not due:
+            due = True
+            reactor.callFromThread(tell)
+
+    def tell() -> None:
+        nonlocal due
+        due = False
+        act()
 
     signal.signal(signal.SIGCHLD, on_signal)
-
-
-def exit_watcher(reactor: Any) -> PidfdWatcher | SigchldWatcher:
-    """Return the best way that this machine has to notice the end of children."""
-    return PidfdWatcher(reactor) if PidfdWatcher.works() else SigchldWatcher(reactor)
 
 
 def bury(pid: int, watcher: ExitWatcher) -> None:

@@ -103,6 +103,7 @@ class History:
             Kind.STATE,
             change.detail,
             change.name,
+            time=change.time,
             before=change.before,
             after=change.after,
             pid=change.pid,
@@ -122,13 +123,14 @@ class History:
         text: str,
         name: str,
         *,
+        time: float | None = None,
         before: State | None = None,
         after: State | None = None,
         pid: int = 0,
     ) -> None:
         happening = Happening(
             number=self._next,
-            time=self._now(),
+            time=self._now() if time is None else time,
             kind=kind,
             name=_short(name),
             text=_short(text),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 
 from twisted.logger import Logger
@@ -43,6 +44,9 @@ class Journal:
             for name, exits in left.exits.items()
             if name in left.processes
         }
+        self._gathering = 0
+        self._gathered: list[str] = []
+        self._changed: dict[str, Memory] = {}
         self._file = KeptLines(
             _kept(directory),
             self._whole,
@@ -53,18 +57,39 @@ class Journal:
             without="if supervisord is killed now, it does not know its programs again",
         )
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write what comes within the context in one go, at its end or at `flush`."""
+        self._gathering += 1
+        try:
+            yield
+        finally:
+            self._gathering -= 1
+            if not self._gathering:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what was gathered up to now."""
+        for name, memory in self._changed.items():
+            line = chronicle.process(name, memory)
+            self._hold(("process", name), line)
+            self._gathered.append(line)
+        self._changed.clear()
+        if self._gathered:
+            lines, self._gathered = "\n".join(self._gathered), []
+            self._add(lines)
+
     def process(self, name: str, memory: Memory, exit: Exit | None = None) -> None:
         """Write down what is to be remembered of a process, and how its last one has just ended."""
         if memory.spawn is not None:
             self._spawns = max(self._spawns, memory.spawn.number)
-        line = chronicle.process(name, memory)
-        if exit is None:
-            self._write(("process", name), line)
-            return
-        end = chronicle.exited(name, exit)
-        self._exits.setdefault(name, deque(maxlen=LIMITS.exits_kept)).append(end)
-        self._hold(("process", name), line)
-        self._append(f"{end}\n{line}")
+        if exit is not None:
+            end = chronicle.exited(name, exit)
+            self._exits.setdefault(name, deque(maxlen=LIMITS.exits_kept)).append(end)
+            self._gathered.append(end)
+        self._changed[name] = memory
+        if not self._gathering:
+            self.flush()
 
     def exits(self, name: str) -> list[Exit]:
         """Return how the last processes of that name have ended, the oldest first."""
@@ -72,6 +97,7 @@ class Journal:
 
     def gone(self, name: str) -> None:
         """Forget a process."""
+        self.flush()
         for each in (name, name + STDERR):
             self._lines.pop(("log", each), None)
         self._exits.pop(name, None)
@@ -112,10 +138,17 @@ class Journal:
         self._lines[about] = line
 
     def _append(self, line: str) -> None:
-        self._file.append(line.encode() + b"\n")
+        if self._gathering:
+            self._gathered.append(line)
+        else:
+            self._add(line)
+
+    def _add(self, lines: str) -> None:
+        self._file.append(lines.encode() + b"\n")
 
     def write_anew(self) -> None:
         """Write a new file with all lines that hold, in place of the old one."""
+        self.flush()
         self._file.write_anew()
 
     def _whole(self) -> bytes:

@@ -114,7 +114,8 @@ class Preparation:
     @contextmanager
     def process(self, process: Process, spawn: SpawnId) -> Iterator[SpawnRequest]:
         """Make everything ready for the main process. Raises SpawnError."""
-        self._check_room()
+        if not self._outputs.are_read(process):  # else all that it needs for good is there already
+            self._check_room()
         identity = self._identities.of(process.user, process.unix_group)
         environment = self._environment_of(process, identity) | {VARIABLE: str(spawn)}
         if process.notify:

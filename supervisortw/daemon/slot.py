@@ -191,6 +191,7 @@ class Slot:
 
     def _publish(self) -> None:
         change = StateChanged(
+            time=self._means.wall_clock(),
             name=self.program.name,
             before=self._told,
             after=self.life.state,

@@ -36,6 +36,7 @@ from supervisortw.daemon.events import StateChanged
 from supervisortw.daemon.explaining import explain_all
 from supervisortw.daemon.identity import Identities
 from supervisortw.daemon.logs.outputs import Outputs
+from supervisortw.daemon.phases import starting
 from supervisortw.daemon.preparation import Preparation
 from supervisortw.daemon.process import ManagedProcess
 from supervisortw.daemon.renewal import Renewal
@@ -60,9 +61,10 @@ class Supervisor:
         self.roster = Roster()
         around = self._around = surroundings
         settings = configuration.settings
-        self._admission = Admission(
+        self.admission = Admission(
             around.clock,
             self.roster.prospect,
+            together=partial(starting, around.journal, around.spawner),
             max_starting=settings.max_starting,
             start_delay=settings.start_delay,
         )
@@ -87,7 +89,7 @@ class Supervisor:
             sessions=around.sessions,
             prepare=self._preparation.process,
             stop_command=stop_command,
-            admission=self._admission,
+            admission=self.admission,
             bus=around.bus,
             new_spawn_id=self._new_spawn_id,
             go_on=self._preparation.go_on,
@@ -101,7 +103,7 @@ class Supervisor:
         self._renewal = Renewal(
             self.roster,
             self.outputs,
-            self._admission,
+            self.admission,
             make=lambda record: ManagedProcess(record, means),
             make_room=around.make_room,
             forget=self._forget,
@@ -364,7 +366,7 @@ class Supervisor:
         finally:
             self.roster.to_be_restarted.remove(pending)
         for name in own:
-            self._admission.look_again(name)
+            self.admission.look_again(name)
         return list(await gatherResults(restarting, consumeErrors=True))
 
     def _end(self, outcomes: list[Outcome]) -> list[Outcome]:
@@ -446,7 +448,7 @@ class Supervisor:
         old, self.configuration = self.configuration, new
         remarks = await self._around.apply(old, new)
         self._refuse_while_shutting_down()  # that has begun meanwhile, and would miss new programs
-        self._admission.configure(new.settings.max_starting, new.settings.start_delay)
+        self.admission.configure(new.settings.max_starting, new.settings.start_delay)
         outcomes = await self._renewal.carry_out(todo.programs, new)
         self._prune_remembered()
         done = f"reloaded {new.source}; changes: {len(todo.lines())}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from fakes.events import FakeHistory
+from fakes.events import WALL, FakeHistory
 from fakes.fakelog import FakeLog
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
@@ -317,7 +317,12 @@ class FakeControl:
         [name] = [name for name, each in self.programs.items() if each is program]
         self.history.changed(
             StateChanged(
-                name=name, before=before, after=state, pid=program.pid, detail=program.detail
+                time=WALL + self._clock.seconds(),
+                name=name,
+                before=before,
+                after=state,
+                pid=program.pid,
+                detail=program.detail,
             )
         )
 

@@ -17,11 +17,12 @@ class FakeJournal(Journal):
         self.lines = self._all_lines()
         self.removed = False
 
-    def _append(self, line: str) -> None:
+    def _add(self, lines: str) -> None:
         if not self.removed:
-            self.lines.append(line)
+            self.lines += lines.split("\n")
 
     def write_anew(self) -> None:
+        self.flush()
         self.lines = self._all_lines()
 
     def remove(self) -> None:

@@ -29,6 +29,7 @@ class FakeOutput:
         self.not_kept = ""
         self.not_reopened = ""
         self.trouble = ""
+        self.has_pipe = True  # of a former daemon, or of the first process
 
     @property
     def data(self) -> bytes:
@@ -53,7 +54,7 @@ class FakeOutput:
         self.drained += 1
 
     def is_read(self) -> bool:
-        return True
+        return self.has_pipe or bool(self.writers)
 
     def keep(self, process: Process) -> None:
         self.keeping = process.keeping

@@ -73,8 +73,14 @@ class _Lines:
         self._stamp = ""
 
     def __call__(self, event: LogEvent) -> None:
-        head = f"{self._time(event.get('log_time', 0.0))} {event['log_level'].name}"
-        self._write(f"{head} {one_line(_text(event))}\n")
+        # What happens to programs is told most often, and formatting an event takes Twisted a while.
+        change = event.get("change")
+        if isinstance(change, StateChanged):
+            when, text = change.time, str(change)
+        else:
+            when, text = event.get("log_time", 0.0), formatEvent(event) or _legacy_text(event)
+        head = f"{self._time(when)} {event['log_level'].name}"
+        self._write(f"{head} {one_line(text)}\n")
         failure = event.get("log_failure")
         if failure is not None:
             for part in failure.getTraceback(elideFrameworkCode=True).splitlines():
@@ -86,14 +92,6 @@ class _Lines:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
         return f"{self._stamp},{int(when * 1000) % 1000:03}"
-
-
-def _text(event: LogEvent) -> str:
-    # What happens to programs is told most often, and formatting an event takes Twisted a while.
-    change = event.get("change")
-    if isinstance(change, StateChanged):
-        return str(change)
-    return formatEvent(event) or _legacy_text(event)
 
 
 def _legacy_text(event: LogEvent) -> str:

@@ -101,5 +101,5 @@ def test_how_many_descriptors_are_needed() -> None:
     assert needed([], 2) == own + 2
     plain = process("a")
     rich = process("b", stderr_logfile="/var/log/b.err", stdin=Stdin.PIPE, notify=True)
-    assert needed([plain], 0) == own + 3
-    assert needed([plain, rich], 0) == own + 3 + 7
+    assert needed([plain], 0) == own + 2
+    assert needed([plain, rich], 0) == own + 2 + 6

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -139,6 +140,49 @@ class TestTurns:
         assert hall.turn() == []
         applicants[0].made()
         assert hall.order[-1] == applicants[-2].program.name
+
+
+class TestTogether:
+    """Those who come in one after the other are made at the end of a context."""
+
+    @staticmethod
+    def hall_with(rounds: list[int]) -> Hall:
+        hall = Hall()
+
+        @contextmanager
+        def together() -> Iterator[None]:
+            before = len(hall.order)
+            yield
+            rounds.append(len(hall.order) - before)
+
+        return hall.open(together=together)
+
+    def test_so_many_at_once(self) -> None:
+        rounds: list[int] = []
+        hall = self.hall_with(rounds)
+        with hall.admission.held():
+            for number in range(2 * LIMITS.spawns_together + 1):
+                hall.ask(f"p{number}")
+        assert rounds == [LIMITS.spawns_together, LIMITS.spawns_together, 1]
+
+    def test_no_more_than_there_is_time_for(self) -> None:
+        rounds: list[int] = []
+        hall = self.hall_with(rounds)
+        with hall.admission.held():
+            for number in range(4):
+                hall.ask(f"p{number}", takes=LIMITS.turn_seconds / 2)
+        assert rounds == [2]
+        hall.turn()
+        assert rounds == [2, 2]
+
+    def test_nobody_comes_in_while_they_are_held(self, hall: Hall) -> None:
+        with hall.admission.held():
+            applicant = hall.ask("a")
+            with hall.admission.held():
+                hall.ask("b")
+            assert hall.order == []
+            assert hall.admission.is_next(applicant)
+        assert hall.order == ["a", "b"]
 
 
 class TestMaxStarting:

@@ -12,7 +12,9 @@ from supervisortw.daemon.events import EventBus, StateChanged
 
 
 def change(name: str) -> StateChanged:
-    return StateChanged(name=name, before=State.STOPPED, after=State.STARTING, pid=12, detail="why")
+    return StateChanged(
+        time=0.0, name=name, before=State.STOPPED, after=State.STARTING, pid=12, detail="why"
+    )
 
 
 def test_everybody_is_told_in_order() -> None:

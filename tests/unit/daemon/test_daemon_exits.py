@@ -6,16 +6,20 @@ import errno
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from fakes.logged import log_lines
 from fakes.readers import FakeReaders
 from fakes.watcher import FakeWatcher
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from supervisortw.core.limits import LIMITS
 from supervisortw.daemon import exits
-from supervisortw.daemon.exits import PidfdWatcher, SigchldWatcher, bury, exit_watcher
+from supervisortw.daemon.exits import ANYBODY, PidfdWatcher, SigchldWatcher, bury, ended_child
 
 
 @pytest.mark.needs_linux
@@ -58,74 +62,201 @@ class TestPidfdWatcher:
         assert readers.readers == []
 
 
-class Reactor:
+class Reactor(Clock):
     """As much of a reactor as SIGCHLD needs."""
 
     def __init__(self) -> None:
-        self.later: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        super().__init__()
         self.at_the_start: list[Callable[[], None]] = []
+        self.from_threads: list[Callable[[], None]] = []
 
     def callWhenRunning(self, function: Callable[[], None]) -> None:
         self.at_the_start.append(function)
 
-    def callLater(self, delay: float, function: Callable[..., None], *args: object) -> None:
-        self.later.append((function, args))
-
-    def callFromThread(self, function: Callable[..., None], *args: object) -> None:
-        self.later.append((function, args))
+    def callFromThread(self, function: Callable[[], None]) -> None:
+        self.from_threads.append(function)
 
     def run(self) -> None:
-        later, self.later = self.later, []
-        for function, args in later:
-            function(*args)
+        """Let a turn pass."""
+        self.advance(0)
+        functions, self.from_threads = self.from_threads, []
+        for function in functions:
+            function()
+
+
+class Children:
+    """A SigchldWatcher, and children that end when the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.handlers: dict[int, Any] = {}
+        self.before: list[int] = []
+        monkeypatch.setattr(
+            signal, "getsignal", lambda number: lambda *_: self.before.append(number)
+        )
+        monkeypatch.setattr(signal, "signal", self.handlers.__setitem__)
+        monkeypatch.setattr(exits, "ended_child", lambda: next(iter(self.zombies), None))
+        self.zombies: list[int] = []
+        self.reaped: list[int] = []
+        self.looked: list[int] = []
+        self.rounds: list[str] = []
+        self.takes = 0.0
+        self.reactor = Reactor()
+        self.watcher = SigchldWatcher(self.reactor, self._together)
+        [install] = self.reactor.at_the_start
+        install()
+        self.reactor.run()
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        self.rounds.append("begin")
+        yield
+        self.rounds.append("end")
+
+    def watch(self, pid: int) -> None:
+        """Watch a child, and collect it when it has ended."""
+
+        def look() -> None:
+            self.reactor.rightNow += self.takes
+            self.looked.append(pid)
+            if pid in self.zombies:
+                self.zombies.remove(pid)
+                self.reaped.append(pid)
+                stop()
+
+        stop = self.watcher.watch(pid, look)
+
+    def end(self, *pids: int) -> None:
+        self.zombies += pids
+        for _ in pids:
+            self.handlers[signal.SIGCHLD](signal.SIGCHLD, None)
 
 
 class TestSigchldWatcher:
-    def test_each_signal_looks_at_every_child(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        handlers: dict[int, Any] = {}
-        before: list[int] = []
-        monkeypatch.setattr(signal, "getsignal", lambda number: lambda *_: before.append(number))
-        monkeypatch.setattr(signal, "signal", handlers.__setitem__)
-        reactor, looks = Reactor(), []
-        watcher = SigchldWatcher(reactor)
-        assert handlers == {}
-        [install] = reactor.at_the_start
+    @pytest.fixture
+    def children(self, monkeypatch: pytest.MonkeyPatch) -> Children:
+        return Children(monkeypatch)
+
+    def test_only_those_who_have_ended_are_looked_at(self, children: Children) -> None:
+        for pid in (1, 2, 3):
+            children.watch(pid)
+        children.end(3, 1)
+        assert children.looked == [], "nothing is done inside the handler"
+        assert children.before == [signal.SIGCHLD] * 2
+        assert len(children.reactor.from_threads) == 1, "they are looked at together"
+        children.reactor.run()
+        assert children.reaped == children.looked == [3, 1]
+        children.end(2)
+        children.reactor.run()
+        assert children.reaped == [3, 1, 2]
+
+    def test_there_is_a_context_for_those_of_one_turn(self, children: Children) -> None:
+        children.rounds.clear()
+        children.watch(1)
+        children.watch(2)
+        children.end(1, 2)
+        children.reactor.run()
+        assert children.rounds == ["begin", "end"]
+
+    def test_as_many_in_a_turn_as_there_is_time_for(self, children: Children) -> None:
+        children.takes = LIMITS.turn_seconds / 2
+        for pid in range(1, 6):
+            children.watch(pid)
+        children.end(1, 2, 3, 4, 5)
+        children.rounds.clear()
+        for _ in range(4):
+            children.reactor.run()
+        assert children.reaped == [1, 2, 3, 4, 5]
+        assert children.rounds == ["begin", "end"] * 3
+
+    def test_who_is_not_watched_hides_nobody(self, children: Children) -> None:
+        children.watch(1)
+        children.watch(2)
+        children.end(77, 2)
+        children.reactor.run()
+        assert children.reaped == [2]
+        children.end(1)
+        children.reactor.run()
+        assert children.reaped == [2, 1]
+
+    def test_one_that_has_ended_before_it_was_watched(self, children: Children) -> None:
+        children.end(5)
+        children.reactor.run()
+        children.watch(5)
+        children.reactor.run()
+        assert children.reaped == [5]
+        children.watch(6)
+        assert not children.reactor.getDelayedCalls()
+
+    def test_one_that_ends_before_the_reactor_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        children = Children(monkeypatch)
+        children.watch(1)
+        children.zombies = [1]  # whose signal nobody heard
+        [install] = children.reactor.at_the_start
         install()
-        watcher.watch(1, lambda: looks.append(1))
-        stop = watcher.watch(2, lambda: looks.append(2))
-        reactor.run()
-        assert looks == [1, 2], "they may have ended before they were watched"
-        handlers[signal.SIGCHLD](signal.SIGCHLD, None)
-        assert looks == [1, 2], "nothing is done inside the handler"
-        assert before == [signal.SIGCHLD]
-        reactor.run()
-        assert looks == [1, 2, 1, 2]
-        stop()
-        stop()
-        handlers[signal.SIGCHLD](signal.SIGCHLD, None)
-        reactor.run()
-        assert looks == [1, 2, 1, 2, 1]
+        children.reactor.run()
+        assert children.reaped == [1]
+
+    def test_one_whom_nobody_collects_does_not_keep_it_busy(self, children: Children) -> None:
+        children.watcher.watch(1, lambda: children.looked.append(1))
+        children.end(1)
+        children.reactor.run()
+        assert children.looked[0] == 1
+        assert len(children.looked) <= 2
+        assert not children.reactor.getDelayedCalls()
+
+    def test_where_the_system_tells_no_pid_all_are_looked_at(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        children = Children(monkeypatch)
+        monkeypatch.setattr(exits, "ended_child", lambda: ANYBODY)
+        for pid in (1, 2, 3):
+            children.watch(pid)
+        children.end(2)
+        children.reactor.run()
+        assert children.looked == [1, 2, 3]
+        assert children.reaped == [2]
+        children.watch(4)  # which may have ended by now
+        children.end()
+        children.reactor.run()
+        assert children.looked == [1, 2, 3, 1, 3, 4]
 
     def test_one_look_may_end_the_watch_of_another(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        reactor, looks = Reactor(), []
-        watcher = SigchldWatcher(reactor)
+        children = Children(monkeypatch)
+        monkeypatch.setattr(exits, "ended_child", lambda: ANYBODY)
+        children.watcher.watch(1, lambda: stop())  # noqa: PLW0108  # which is made below
+        stop = children.watcher.watch(2, lambda: children.looked.append(2))
+        children.end(1)
+        children.reactor.run()
+        assert children.looked == []
+        stop()
 
-        def end_the_other() -> None:
-            stop()
+    def test_a_look_that_fails_harms_nobody_else(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        children = Children(monkeypatch)
 
-        watcher.watch(1, end_the_other)
-        stop = watcher.watch(2, lambda: looks.append(2))
-        reactor.run()
-        assert looks == []
-        watcher._look_at_all()
-        assert looks == []
+        def fail() -> None:
+            raise RuntimeError("oh")
+
+        children.watcher.watch(1, fail)
+        children.watch(2)
+        with log_lines() as lines:
+            children.end(1, 2)
+            children.reactor.run()
+        assert children.reaped == [2]
+        assert "the end of pid 1 came to nothing" in "".join(lines)
 
 
-def test_the_best_watcher_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PidfdWatcher, "works", staticmethod(lambda: True))
-    assert isinstance(exit_watcher(Reactor()), PidfdWatcher)
-    monkeypatch.setattr(PidfdWatcher, "works", staticmethod(lambda: False))
-    assert isinstance(exit_watcher(Reactor()), SigchldWatcher)
+def test_which_child_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = child("cat"), child("cat")
+    assert ended_child() is None
+    os.kill(second, signal.SIGKILL)
+    os.waitid(os.P_PID, second, os.WEXITED | os.WNOWAIT)
+    assert ended_child() == ended_child() == second, "it is not collected"
+    os.waitpid(second, 0)
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    assert ended_child() is None, "there are no children at all"
+    monkeypatch.delattr(os, "waitid")
+    assert ended_child() == ANYBODY
 
 
 def test_whether_there_are_pidfds(monkeypatch: pytest.MonkeyPatch) -> None:

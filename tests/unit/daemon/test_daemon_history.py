@@ -45,7 +45,12 @@ class TestWhatIsRemembered:
         history.asked("root", "start", ["web", "api"])
         history.changed(
             StateChanged(
-                name="web", before=State.STOPPED, after=State.STARTING, pid=7, detail="why"
+                time=WALL + 1.0,
+                name="web",
+                before=State.STOPPED,
+                after=State.STARTING,
+                pid=7,
+                detail="why",
             )
         )
         history.note(Kind.LOG, "disk full", "web")
@@ -57,7 +62,7 @@ class TestWhatIsRemembered:
             "web: disk full",
         ]
         assert [each.number for each in told] == [1, 2, 3, 4]
-        assert [each.time for each in told] == [WALL, WALL + 1.5, WALL + 1.5, WALL + 1.5]
+        assert [each.time for each in told] == [WALL, WALL + 1.5, WALL + 1.0, WALL + 1.5]
 
     def test_no_more_than_so_many(self) -> None:
         history = FakeHistory(Clock())

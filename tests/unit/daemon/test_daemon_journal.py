@@ -23,6 +23,7 @@ from supervisortw.core.memory import Memory
 from supervisortw.daemon import journal as module
 from supervisortw.daemon.journal import Journal, what_was_left
 
+EXIT = Exit(when=1.0, ended=Ended(code=3, signal=None, core=False, uptime=2.0), expected=False)
 UP = Memory(pid=12, sid=12, born=Born(9.0, 9.5))
 
 
@@ -64,6 +65,56 @@ def test_each_line_is_there_at_once(directory: Path, journal: Journal) -> None:
     assert left(directory).ending
     journal.gone("db")
     assert left(directory).processes == {"web": UP}
+
+
+def test_what_happens_together_is_written_together(
+    directory: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.process("db", Memory())
+    writes: list[bytes] = []
+    write = os.write
+    monkeypatch.setattr(
+        module.os, "write", lambda file, data: (writes.append(data), write(file, data))[1]
+    )
+    memory = Memory()
+    with journal.together():
+        with journal.together():
+            journal.process("web", memory, EXIT)
+            journal.scaled("web", 1, 2)
+        assert not writes
+        memory.pid = 7
+        journal.process("web", memory)
+        journal.flush()
+        assert left(directory).processes["web"].pid == 7
+        journal.flush()
+        memory.pid = 8
+        journal.process("web", memory)
+    journal.flush()
+    assert len(writes) == 2
+    assert writes[0].count(b'"process"') == 1, "what was outdated at once is not written"
+    found = left(directory)
+    assert found.processes == {"db": Memory(), "web": memory}
+    assert list(found.exits["web"]) == journal.exits("web") == [EXIT]
+    assert found.scaled == {"web": (1, 2)}
+
+
+def test_who_goes_meanwhile_is_gone(directory: Path, journal: Journal) -> None:
+    journal.process("db", Memory())
+    with journal.together():
+        journal.process("web", UP, EXIT)
+        journal.gone("web")
+    assert left(directory).processes == {"db": Memory()}
+    assert not left(directory).exits
+
+
+def test_a_file_that_is_written_anew_meanwhile_tells_of_each_end_once(
+    directory: Path, journal: Journal
+) -> None:
+    with journal.together():
+        journal.process("web", UP, EXIT)
+        journal.write_anew()
+        assert left(directory).processes == {"web": UP}
+    assert list(left(directory).exits["web"]) == [EXIT]
 
 
 def test_it_is_nobody_elses_to_read(directory: Path, journal: Journal) -> None:

@@ -307,6 +307,7 @@ class TestWhatAProcessIsGiven:
 
     def test_no_room_means_no_process_for_now_and_no_output(self) -> None:
         daemon = FakeDaemon(FIRST)
+        daemon.output("first").has_pipe = False
         daemon.crowded = True
         daemon.supervisor.boot()
         assert daemon.stand("first").state is State.BACKOFF
@@ -315,6 +316,14 @@ class TestWhatAProcessIsGiven:
         daemon.crowded = False
         daemon.pass_time(10)
         assert daemon.stand("first").state is State.RUNNING
+
+    def test_there_is_room_for_another_process_in_the_place_of_one_that_there_was(self) -> None:
+        daemon = FakeDaemon(FIRST)
+        daemon.supervisor.boot()
+        daemon.pass_time(60)
+        daemon.crowded = True
+        daemon.spawner.exit(daemon.pid("first"), code=1)
+        assert daemon.stand("first").state is State.STARTING
 
     def test_nobody_of_that_name_means_no_process(self) -> None:
         daemon = FakeDaemon(program("web", user="nobody-of-that-name"))
