@@ -1,6 +1,6 @@
 """A file that lines are added to, for the daemon after this one.
 
-Every line is written at once, with one write(2) of some microseconds, and not synced: it outlives the
+What is added is written at once, with one write(2) of some microseconds, and not synced: it outlives the
 daemon, and the end of the machine makes all of it void. When the file has grown enough, it is written
 anew with what holds. Trouble with it never stops the daemon: what it did not take is written with the
 next line, as a new file.
