@@ -1,8 +1,9 @@
 """Doing the same for many processes before the next thing is done for any of them.
 
-Where hundreds of programs have died together, that is a quarter faster than to do all for one after the
-other. Each phase is over within a turn of the reactor; the order of what has to be on the disk before
-something else is done stays the same.
+Where hundreds of programs have died together, that is faster than to do all for one after the other:
+what is done for one leaves nothing of the next thing in the processor's caches. Each phase is over within
+a turn of the reactor; the order of what has to be on the disk before something else is done stays the
+same.
 """
 
 from __future__ import annotations
