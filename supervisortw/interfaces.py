@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
@@ -47,8 +47,7 @@ class Identity:
     login: Login
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpawnRequest:
+class SpawnRequest(NamedTuple):
     """Everything that is needed to start one process, which will lead a session of its own.
 
     ``command`` begins with a path, or with a name that is looked up in the PATH of ``environment``.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # A start is told in hundredths of a second, rounded down, and not by the very clock that we read.
 MARGIN = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Born:
+class Born(NamedTuple):
     """The time between which and which a process was started, in seconds of `proc.clock`.
 
     Nobody else can have had the same pid then: before, it was free, and it is not given away again while

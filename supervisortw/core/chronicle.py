@@ -68,7 +68,7 @@ def process(name: str, memory: Memory) -> str:
 
 def exited(name: str, exit: Exit) -> str:
     """Return the line that a process has ended."""
-    return _encode({"exit": name, **exit.to_plain()})
+    return f'{{"exit":{quoted(name)},{exit.to_json()}}}'
 
 
 def exit_in(line: str) -> Exit:

@@ -24,6 +24,12 @@ class Ended:
             return self.code
         return 1 if self.signal is None else 128 + self.signal
 
+    def to_json(self) -> str:
+        """Return it as a JSON list, with the time to the microsecond."""
+        code = "null" if self.code is None else self.code
+        number = "null" if self.signal is None else self.signal
+        return f"[{code},{number},{'true' if self.core else 'false'},{self.uptime:.6f}]"
+
     def __str__(self) -> str:
         after = f"after {seconds(self.uptime)}"
         if self.code is not None:

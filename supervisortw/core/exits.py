@@ -9,7 +9,7 @@ from typing import Any
 
 from supervisortw.core.ended import Ended
 from supervisortw.core.model import AutoRestart, Program
-from supervisortw.core.plain import Reader
+from supervisortw.core.plain import Reader, quoted
 from supervisortw.core.restart import EXPECTED_BY_DEFAULT, is_expected
 
 # Who had a process ended, where it was no user.
@@ -56,20 +56,19 @@ class Exit:
     def __str__(self) -> str:
         return f"{self.how}, stopped by {self.stopped_by}" if self.stopped_by else self.how
 
-    def to_plain(self) -> dict[str, object]:
-        """Return what `from_plain` makes the same record of; what says nothing is left out."""
-        ended = self.ended
-        plain: dict[str, object] = {
-            "when": self.when,
-            "ended": (ended.code, ended.signal, ended.core, ended.uptime),
-        }
+    def to_json(self) -> str:
+        """Return the members of a JSON object that `from_plain` makes the same record of.
+
+        Times are told to the microsecond; what says nothing is left out.
+        """
+        text = f'"when":{self.when:.6f},"ended":{self.ended.to_json()}'
         if self.expected:
-            plain["expected"] = True
+            text += ',"expected":true'
         if self.oom is not Oom.NO:
-            plain["oom"] = self.oom.value
+            text += f',"oom":"{self.oom.value}"'
         if self.stopped_by:
-            plain["stopped_by"] = self.stopped_by
-        return plain
+            text += f',"stopped_by":{quoted(self.stopped_by)}'
+        return text
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Exit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 VARIABLE = "SUPERVISOR_SPAWN_ID"
 
@@ -11,8 +11,7 @@ VARIABLE = "SUPERVISOR_SPAWN_ID"
 _TEXT = re.compile(r"([0-9a-f]{1,64}):([^\0\n]{1,256}):([0-9]{1,18})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpawnId:
+class SpawnId(NamedTuple):
     """One start of one process: which daemon started it, its full name, and the how manieth it is.
 
     ``daemon`` is a random hexadecimal number that no other daemon has.

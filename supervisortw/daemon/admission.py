@@ -7,13 +7,14 @@ space them further.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Process
+from supervisortw.daemon.nested import Nested
 from supervisortw.interfaces import Clock, Timer
 
 
@@ -54,7 +55,8 @@ class Admission:
     """Lets candidates in, in the order in which they asked.
 
     ``prospect(name)`` tells how the program of that name stands. ``together()`` is a context for those
-    who are let in one after the other.
+    who are let in one after the other. Within the context ``held`` nobody is let in, and all whose turn
+    it is at its end.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Admission:
         self._turn_began: float | None = None
         self._timer: Timer | None = None
         self._letting_in = False
-        self._holds = 0
+        self.held = Nested(self._let_in)
 
     def configure(self, max_starting: int | None, start_delay: float) -> None:
         """Go on with other settings."""
@@ -96,16 +98,6 @@ class Admission:
             self._blocked[candidate] = None
             for name in candidate.program.depends_on:
                 self._dependants.setdefault(name, {})[candidate] = None
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Let nobody in within the context, and all whose turn it is at its end."""
-        self._holds += 1
-        try:
-            yield
-        finally:
-            self._holds -= 1
-            self._let_in()
 
     def adopt(self, candidate: Candidate) -> None:
         """Count a process that a former daemon has started."""
@@ -182,7 +174,7 @@ class Admission:
         return next(iter(hopeless or missing), None)
 
     def _let_in(self) -> None:
-        if self._holds or self._letting_in:  # whom we let in may make room for others at once
+        if self.held or self._letting_in:  # whom we let in may make room for others at once
             return
         self._letting_in = True
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from twisted.logger import Logger
 
@@ -14,8 +14,7 @@ from supervisortw.interfaces import Cancel
 log = Logger(namespace="supervisor")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateChanged:
+class StateChanged(NamedTuple):
     """A program went from one state to another; ``pid`` is 0 if no process is left of it.
 
     ``time`` is the time of day, in seconds since 1970.

@@ -23,6 +23,8 @@ from supervisortw.interfaces import Cancel
 
 log = Logger(namespace="supervisor")
 
+SIGNALS_AT_ONCE = 4096  # what more there are is read in the next turn
+
 
 class ExitWatcher(Protocol):
     """Notices the end of children."""
@@ -92,10 +94,10 @@ class PidfdWatcher:
 class SigchldWatcher:
     """Notices the end of children by SIGCHLD.
 
-    The system tells which of them have ended, one after the other. Where many have, as many are looked
-    at in a turn of the reactor as there is time for; ``together()`` is a context for these: what each of
-    them leads to can be done at its end. The handler that was there before is called as well: Twisted's
-    own processes stay Twisted's.
+    The system tells which of them have ended, one after the other. The first is looked at alone: nearly
+    always it is the only one, and has not to wait until that is known. Where more have ended, as many
+    are looked at in a turn of the reactor as there is time for. ``together()`` is a context for those of
+    one turn: what each of them leads to can be done at its end.
     """
 
     def __init__(
@@ -106,7 +108,8 @@ class SigchldWatcher:
         self._looks: dict[int, Callable[[], None]] = {}
         self._strangers = False  # somebody has ended whom nobody watched when we looked
         self._due = False
-        reactor.callWhenRunning(self._install)
+        self._deafen: Cancel = _nothing
+        reactor.callWhenRunning(self._listen)
 
     def watch(self, pid: int, look: Callable[[], None]) -> Cancel:
         """Call ``look``, later, whenever the child ``pid`` may have ended, until told to stop."""
@@ -115,12 +118,24 @@ class SigchldWatcher:
             self._look_soon()
         return lambda: self._forget(pid)
 
+    def close(self) -> None:
+        """Hear of no end any more."""
+        self._deafen()
+
     def _forget(self, pid: int) -> None:
         self._looks.pop(pid, None)
 
-    def _install(self) -> None:
-        on_sigchld(self._reactor, self._look)
+    def _listen(self) -> None:
+        self._deafen = on_sigchld(self._reactor, self._heard)
         self._look_soon()
+
+    def _heard(self) -> None:
+        if self._due:
+            return
+        with self._together():
+            may_be_more = self._look_at_next()
+        if may_be_more:
+            self._look_soon()
 
     def _look_soon(self) -> None:
         if not self._due:
@@ -128,27 +143,31 @@ class SigchldWatcher:
             self._reactor.callLater(0, self._look)
 
     def _look(self) -> None:
-        """Look at those who have ended; at all, if there is one among them whom nobody watches."""
-        self._due = self._strangers = False
+        self._due = False
         began = self._reactor.seconds()
         with self._together():
-            while (pid := ended_child()) is not None:
-                if pid not in self._looks or not self._has_seen(pid):
-                    self._strangers = True
-                    self._look_at_all()
-                    return
+            while self._look_at_next():
                 if self._reactor.seconds() - began >= LIMITS.turn_seconds:
                     self._look_soon()
                     return
 
-    def _has_seen(self, pid: int) -> bool:
-        """Look at a child that has ended; return True if that has collected it."""
-        self._look_at(pid)
-        return pid not in self._looks
+    def _look_at_next(self) -> bool:
+        """Look at one who has ended; return True if it is collected now, so that there may be more.
 
-    def _look_at_all(self) -> None:
-        for pid in list(self._looks):
+        All are looked at if it is one whom nobody watches: they could be hidden behind it.
+        """
+        pid = ended_child()
+        self._strangers = False
+        if pid is None:
+            return False
+        if pid in self._looks:
             self._look_at(pid)
+            if pid not in self._looks:
+                return True
+        self._strangers = True
+        for each in list(self._looks):
+            self._look_at(each)
+        return False
 
     def _look_at(self, pid: int) -> None:
         try:
@@ -178,25 +197,63 @@ def _nothing() -> None:
     pass
 
 
-def on_sigchld(reactor: Any, act: Callable[[], None]) -> None:
-    """Call ``act``, later, after each SIGCHLD, besides what is called already. The reactor must run."""
-    before = signal.getsignal(signal.SIGCHLD)
-    due = False
+def _ignore(number: int, frame: object) -> None:
+    pass
 
-    def on_signal(number: int, frame: Any) -> None:
-        nonlocal due
-        if callable(before):
-            before(number, frame)
-        if not due:
-            due = True
-            reactor.callFromThread(tell)
 
-    def tell() -> None:
-        nonlocal due
-        due = False
-        act()
+@implementer(IReadDescriptor)
+class _Sigchld:
+    """The end of a pipe that the number of each signal is written to as soon as it comes.
 
-    signal.signal(signal.SIGCHLD, on_signal)
+    Who was told that way before, is told afterwards: Twisted's own processes stay Twisted's.
+    """
+
+    def __init__(self, act: Callable[[], None], reactor: Any) -> None:
+        self._act = act
+        self._reactor = reactor
+        self._reading, self._writing = os.pipe()
+        for each in (self._reading, self._writing):
+            os.set_blocking(each, False)
+        if not callable(signal.getsignal(signal.SIGCHLD)):  # else nothing would be written
+            signal.signal(signal.SIGCHLD, _ignore)
+        self._before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        return self._reading
+
+    def logPrefix(self) -> str:
+        return "SIGCHLD"
+
+    def doRead(self) -> None:
+        numbers = os.read(self._reading, SIGNALS_AT_ONCE)
+        if signal.SIGCHLD in numbers:
+            try:
+                self._act()
+            except Exception:  # who is told of an error here, closes the pipe
+                log.failure("the end of a child came to nothing")
+        if self._before >= 0:
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._before, numbers)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._reading >= 0:
+            self._reactor.removeReader(self)
+            signal.set_wakeup_fd(self._before)
+            os.close(self._reading)
+            os.close(self._writing)
+            self._reading = -1
+
+
+def on_sigchld(reactor: Any, act: Callable[[], None]) -> Cancel:
+    """Call ``act``, later, after each SIGCHLD, until told to stop. The reactor must run.
+
+    Who began last has to stop first.
+    """
+    return _Sigchld(act, reactor).close
 
 
 def bury(pid: int, watcher: ExitWatcher) -> None:

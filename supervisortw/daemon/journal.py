@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from twisted.logger import Logger
@@ -22,6 +21,7 @@ from supervisortw.core.memory import Memory
 from supervisortw.core.model import STDERR
 from supervisortw.daemon.keptfile import KeptFile
 from supervisortw.daemon.keptlines import KeptLines
+from supervisortw.daemon.nested import Nested
 from supervisortw.errors import PASSING, LocalError
 
 log = Logger(namespace="supervisor")
@@ -33,7 +33,8 @@ class Journal:
     """Writes down what a later daemon would need; see `supervisortw.core.chronicle` for the lines.
 
     ``world`` and ``token`` are those of its opening. The first line makes the file, in place of what
-    was there; what the daemon before has ``left`` goes on to hold.
+    was there; what the daemon before has ``left`` goes on to hold. What comes within the context
+    ``together`` is written in one go, at its end, or in part at `flush`.
     """
 
     def __init__(self, directory: str, world: str, token: str, left: Left) -> None:
@@ -44,8 +45,9 @@ class Journal:
             for name, exits in left.exits.items()
             if name in left.processes
         }
-        self._gathering = 0
+        self.together = Nested(self._write_all)
         self._gathered: list[str] = []
+        self._ended: list[tuple[str, Callable[[], Exit]]] = []
         self._changed: dict[str, Memory] = {}
         self._file = KeptLines(
             _kept(directory),
@@ -57,19 +59,16 @@ class Journal:
             without="if supervisord is killed now, it does not know its programs again",
         )
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Write what comes within the context in one go, at its end or at `flush`."""
-        self._gathering += 1
-        try:
-            yield
-        finally:
-            self._gathering -= 1
-            if not self._gathering:
-                self.flush()
+    def _write_all(self) -> None:
+        for name, exit in self._ended:
+            line = chronicle.exited(name, exit())
+            self._exits.setdefault(name, deque(maxlen=LIMITS.exits_kept)).append(line)
+            self._gathered.append(line)
+        self._ended.clear()
+        self.flush()
 
     def flush(self) -> None:
-        """Write what was gathered up to now."""
+        """Write what was gathered up to now, but for how processes have ended: that can wait."""
         for name, memory in self._changed.items():
             line = chronicle.process(name, memory)
             self._hold(("process", name), line)
@@ -79,25 +78,27 @@ class Journal:
             lines, self._gathered = "\n".join(self._gathered), []
             self._add(lines)
 
-    def process(self, name: str, memory: Memory, exit: Exit | None = None) -> None:
-        """Write down what is to be remembered of a process, and how its last one has just ended."""
+    def process(self, name: str, memory: Memory, exit: Callable[[], Exit] | None = None) -> None:
+        """Write down what is to be remembered of a process, and how its last one has just ended.
+
+        ``exit()`` tells that; it is asked when there is time for it.
+        """
         if memory.spawn is not None:
             self._spawns = max(self._spawns, memory.spawn.number)
         if exit is not None:
-            end = chronicle.exited(name, exit)
-            self._exits.setdefault(name, deque(maxlen=LIMITS.exits_kept)).append(end)
-            self._gathered.append(end)
+            self._ended.append((name, exit))
         self._changed[name] = memory
-        if not self._gathering:
-            self.flush()
+        if not self.together:
+            self._write_all()
 
     def exits(self, name: str) -> list[Exit]:
         """Return how the last processes of that name have ended, the oldest first."""
+        self._write_all()
         return [chronicle.exit_in(line) for line in self._exits.get(name, ())]
 
     def gone(self, name: str) -> None:
         """Forget a process."""
-        self.flush()
+        self._write_all()
         for each in (name, name + STDERR):
             self._lines.pop(("log", each), None)
         self._exits.pop(name, None)
@@ -138,7 +139,7 @@ class Journal:
         self._lines[about] = line
 
     def _append(self, line: str) -> None:
-        if self._gathering:
+        if self.together:
             self._gathered.append(line)
         else:
             self._add(line)
@@ -148,7 +149,7 @@ class Journal:
 
     def write_anew(self) -> None:
         """Write a new file with all lines that hold, in place of the old one."""
-        self.flush()
+        self._write_all()
         self._file.write_anew()
 
     def _whole(self) -> bytes:

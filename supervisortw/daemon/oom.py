@@ -65,7 +65,7 @@ def _counted(path: str) -> int | None:
             data = os.read(descriptor, 64 * 1024)
         finally:
             os.close(descriptor)
-        found = next(line for line in data.splitlines() if line.startswith(b"oom_kill "))
-        return int(found.split()[1])
-    except (OSError, StopIteration, ValueError, IndexError):
+        _, found, rest = (b"\n" + data).partition(b"\noom_kill ")
+        return int(rest.partition(b"\n")[0]) if found else None
+    except (OSError, ValueError):
         return None

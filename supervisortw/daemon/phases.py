@@ -19,14 +19,14 @@ from supervisortw.interfaces import Spawner
 @contextmanager
 def ending(journal: Journal, admission: Admission) -> Iterator[None]:
     """Take note of ends within the context; at its end, start what follows, and write it all down."""
-    with journal.together(), admission.held():
+    with journal.together, admission.held:
         yield
 
 
 @contextmanager
 def starting(journal: Journal, spawner: Spawner) -> Iterator[None]:
     """Ask for processes within the context; at its end, write that down, and then start them."""
-    with journal.together(), spawner.together():
+    with journal.together, spawner.together():
         try:
             yield
         finally:

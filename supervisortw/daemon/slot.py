@@ -61,7 +61,8 @@ class Means:
     ``go_on(process)`` takes over what a process that is there was given by a former daemon, and
     ``drain(process)`` takes in the output that is there, before the end of a process is told.
     ``start_clock()`` is the time by which the system tells when processes were started.
-    ``record(name, memory, exit)`` writes down what a slot remembers, and how its process has just ended.
+    ``record(name, memory, exit)`` writes down what a slot remembers, and how its process has just ended:
+    ``exit()`` looks into that, when there is time for it.
     ``wall_clock()`` is the time of day, in seconds since 1970.
     """
 
@@ -76,7 +77,7 @@ class Means:
     go_on: Callable[[Process], None]
     drain: Callable[[Process], None]
     start_clock: Callable[[], float]
-    record: Callable[[str, Memory, Exit | None], None]
+    record: Callable[[str, Memory, Callable[[], Exit] | None], None]
     oom: OomKills
     wall_clock: Callable[[], float]
     random: Callable[[], float] = random.random
@@ -101,7 +102,7 @@ class Slot:
         self._events: deque[Event] = deque()
         self._handling = False
         self._is_recorded = True
-        self._exit: Exit | None = None  # that is to be written down
+        self._exit: Callable[[], Exit] | None = None  # that is to be written down
         self._oom_kills: int | None = None  # at the start
         self._sent: tuple[int, str] | None = (
             None  # the last signal that was not ours, and whose it was
@@ -362,9 +363,9 @@ class Slot:
         if others_left:
             self._means.sessions.when_empty(memory.sid, self._emptied)
 
-    def _exit_of(self, ended: Ended, *, again: bool) -> Exit:
-        """Return what is to be told of the end of the process."""
-        memory, by = self.memory, ""
+    def _exit_of(self, ended: Ended, *, again: bool) -> Callable[[], Exit]:
+        """Return what makes the record of the end of the process, which can wait."""
+        memory, means, by = self.memory, self._means, ""
         is_stopped = self.life.state is State.STOPPING
         if is_stopped:
             by = memory.stopped_by
@@ -373,13 +374,14 @@ class Slot:
         elif self._sent is not None and self._sent[0] == ended.signal:
             by = self._sent[1]
         is_strange = ended.signal == signal.SIGKILL and not is_stopped and not by
-        return Exit(
-            when=self._means.wall_clock(),
-            ended=ended,
-            expected=is_right(self.program, ended.code) or (is_stopped and not memory.fault),
-            oom=self._means.oom.verdict(self.program, self._oom_kills) if is_strange else Oom.NO,
-            stopped_by=by,
-        )
+        expected = is_right(self.program, ended.code) or (is_stopped and not memory.fault)
+        when, program, before = means.wall_clock(), self.program, self._oom_kills
+
+        def look() -> Exit:
+            oom = means.oom.verdict(program, before) if is_strange else Oom.NO
+            return Exit(when=when, ended=ended, expected=expected, oom=oom, stopped_by=by)
+
+        return look
 
     def _emptied(self) -> None:
         self.handle(lifeevents.SessionEmptied())

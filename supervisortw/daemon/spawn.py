@@ -13,7 +13,7 @@ import fcntl
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -68,8 +68,7 @@ class PosixSpawner:
             yield
         finally:
             self._waiting = None
-            made = [self._make(each) for each in waiting]
-            for each, pid in zip(waiting, made, strict=True):
+            for each, pid in zip(waiting, self._make_all(waiting), strict=True):
                 self._tell(each, pid)
 
     def spawn(
@@ -98,10 +97,21 @@ class PosixSpawner:
         birth.start()
         return started
 
+    def _make_all(self, waiting: Sequence[_Order]) -> list[int | Exception]:
+        """Return the pids of processes that have waited for each other, or why there are none."""
+        made: list[int | Exception] = []
+        for surroundings, group in groupby(waiting, _surroundings):
+            orders = list(group)
+            try:
+                with _as_asked(*surroundings):
+                    made += map(self._make, orders)
+            except StepFailed as error:
+                made += [error] * len(orders)
+        return made
+
     def _make(self, order: _Order) -> int | Exception:
-        """Return the pid of a process that has waited for the others, or why there is none."""
         try:
-            return self._spawn_plainly(order)
+            return self._run(order)
         except (*REASONS, NotImplementedError) as error:
             return error
 
@@ -110,7 +120,7 @@ class PosixSpawner:
         if isinstance(made, NotImplementedError):
             self._can_spawn = False
             stdin, stdout, stderr = order.streams
-            request = replace(order.request, stdin=stdin, stdout=stdout, stderr=stderr)
+            request = order.request._replace(stdin=stdin, stdout=stdout, stderr=stderr)
             self.spawn(order.protocol, request).chainDeferred(order.started)
         elif isinstance(made, Exception):
             order.started.errback(order.refused(made))
@@ -125,14 +135,17 @@ class PosixSpawner:
 
     def _spawn_plainly(self, order: _Order) -> int:
         """Start a program from here. Raises StepFailed."""
-        request = order.request
-        with _as_asked(request.directory, request.umask):
-            path = _first_executable(order.paths)
-            try:
-                with self._file_limit.for_child(order.streams) as low:
-                    return posixspawn.spawn(path, request.command, request.environment, low)
-            except OSError as error:
-                raise StepFailed(error.errno or errno.EIO, "exec") from None
+        with _as_asked(*_surroundings(order)):
+            return self._run(order)
+
+    def _run(self, order: _Order) -> int:
+        path = _first_executable(order.paths)
+        command, environment = order.request.command, order.request.environment
+        try:
+            with self._file_limit.for_child(order.streams) as low:
+                return posixspawn.spawn(path, command, environment, low)
+        except OSError as error:
+            raise StepFailed(error.errno or errno.EIO, "exec") from None
 
     def _birth(self, order: _Order) -> Birth:
         request = order.request
@@ -228,7 +241,11 @@ def _first_executable(paths: Sequence[str]) -> str:
     raise StepFailed(errno.EACCES if found else errno.ENOENT, "exec")
 
 
-# This changes what belongs to the whole process, for the moment of one posix_spawn. The thread of the
+def _surroundings(order: _Order) -> tuple[str, int | None]:
+    return order.request.directory, order.request.umask
+
+
+# This changes what belongs to the whole process, for the moment of some posix_spawn. The thread of the
 # reactor is in here meanwhile; the daemon's other threads read the configuration, /proc and the databases
 # of users and hosts, by absolute paths, and make no files.
 

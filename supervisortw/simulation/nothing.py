@@ -74,7 +74,7 @@ class NoJournal(Journal):
         """Tell it."""
         self._remark("supervisord", "shuts down, since an essential program has ended")
 
-    def _append(self, line: str) -> None:
+    def _add(self, lines: str) -> None:
         pass
 
     def write_anew(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fakes.asking import Asked
@@ -78,10 +78,10 @@ class Bench:
         )
         self.process = ManagedProcess(process("web", **keys), means)
 
-    def _record(self, name: str, memory: Memory, exit: Exit | None) -> None:
+    def _record(self, name: str, memory: Memory, exit: Callable[[], Exit] | None) -> None:
         self.recorded.append(json.loads(f"{{{memory.to_json()}}}"))
         if exit is not None:
-            self.exits.append(exit)
+            self.exits.append(exit())
 
     def _new_spawn_id(self, name: str) -> SpawnId:
         return SpawnId(daemon="abc", name=name, number=len(self.prepared) + 1)

@@ -22,7 +22,7 @@ class FakeJournal(Journal):
             self.lines += lines.split("\n")
 
     def write_anew(self) -> None:
-        self.flush()
+        self._write_all()
         self.lines = self._all_lines()
 
     def remove(self) -> None:

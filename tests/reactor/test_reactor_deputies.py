@@ -37,7 +37,8 @@ async def test_one_is_reaped_when_it_was_let_go(
         return pid, channel
 
     monkeypatch.setattr(deputy, "start", start)
-    used = Deputies(reactor, watching(reactor))
+    watcher = watching(reactor)
+    used = Deputies(reactor, watcher)
     with public_directory() as place:
         os.chown(place, STRANGER, STRANGER)
         with closing(used.directory(identity(), str(place))) as directory:
@@ -50,3 +51,5 @@ async def test_one_is_reaped_when_it_was_let_go(
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     used.close()
+    if isinstance(watcher, SigchldWatcher):
+        watcher.close()

@@ -142,9 +142,8 @@ async def place(way: str, make_watcher: MakeWatcher = SigchldWatcher) -> AsyncIt
     path = Path(tempfile.mkdtemp(prefix="sv-", dir="/tmp"))
     path.chmod(0o755)
     readers = len(reactor.getReaders())
-    handler = signal.getsignal(signal.SIGCHLD)
-    limit = FileLimit()
-    place = Place(way, path, PosixSpawner(reactor, make_watcher(reactor), limit), limit)
+    watcher, limit = make_watcher(reactor), FileLimit()
+    place = Place(way, path, PosixSpawner(reactor, watcher, limit), limit)
     if way == FORK:
         place.spawner._forker.usable = False
     before = descriptors()
@@ -157,8 +156,9 @@ async def place(way: str, make_watcher: MakeWatcher = SigchldWatcher) -> AsyncIt
     finally:
         place.spawner.close()
         await until(no_child_is_left)
+        if isinstance(watcher, SigchldWatcher):
+            watcher.close()
         await until(lambda: len(reactor.getReaders()) <= readers)
-        signal.signal(signal.SIGCHLD, handler)  # else each watcher calls all that were before
         shutil.rmtree(path)
 
 

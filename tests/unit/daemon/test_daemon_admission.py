@@ -160,7 +160,7 @@ class TestTogether:
     def test_so_many_at_once(self) -> None:
         rounds: list[int] = []
         hall = self.hall_with(rounds)
-        with hall.admission.held():
+        with hall.admission.held:
             for number in range(2 * LIMITS.spawns_together + 1):
                 hall.ask(f"p{number}")
         assert rounds == [LIMITS.spawns_together, LIMITS.spawns_together, 1]
@@ -168,7 +168,7 @@ class TestTogether:
     def test_no_more_than_there_is_time_for(self) -> None:
         rounds: list[int] = []
         hall = self.hall_with(rounds)
-        with hall.admission.held():
+        with hall.admission.held:
             for number in range(4):
                 hall.ask(f"p{number}", takes=LIMITS.turn_seconds / 2)
         assert rounds == [2]
@@ -176,9 +176,9 @@ class TestTogether:
         assert rounds == [2, 2]
 
     def test_nobody_comes_in_while_they_are_held(self, hall: Hall) -> None:
-        with hall.admission.held():
+        with hall.admission.held:
             applicant = hall.ask("a")
-            with hall.admission.held():
+            with hall.admission.held:
                 hall.ask("b")
             assert hall.order == []
             assert hall.admission.is_next(applicant)

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
 
 import pytest
 from fakes.logged import log_lines
@@ -19,7 +18,14 @@ from twisted.python.failure import Failure
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.daemon import exits
-from supervisortw.daemon.exits import ANYBODY, PidfdWatcher, SigchldWatcher, bury, ended_child
+from supervisortw.daemon.exits import (
+    ANYBODY,
+    PidfdWatcher,
+    SigchldWatcher,
+    bury,
+    ended_child,
+    on_sigchld,
+)
 
 
 @pytest.mark.needs_linux
@@ -62,43 +68,32 @@ class TestPidfdWatcher:
         assert readers.readers == []
 
 
-class Reactor(Clock):
+class Reactor(Clock, FakeReaders):
     """As much of a reactor as SIGCHLD needs."""
 
     def __init__(self) -> None:
-        super().__init__()
+        Clock.__init__(self)
+        FakeReaders.__init__(self)
         self.at_the_start: list[Callable[[], None]] = []
-        self.from_threads: list[Callable[[], None]] = []
 
     def callWhenRunning(self, function: Callable[[], None]) -> None:
         self.at_the_start.append(function)
 
-    def callFromThread(self, function: Callable[[], None]) -> None:
-        self.from_threads.append(function)
-
     def run(self) -> None:
         """Let a turn pass."""
         self.advance(0)
-        functions, self.from_threads = self.from_threads, []
-        for function in functions:
-            function()
+        self.read()
 
 
 class Children:
     """A SigchldWatcher, and children that end when the test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.handlers: dict[int, Any] = {}
-        self.before: list[int] = []
-        monkeypatch.setattr(
-            signal, "getsignal", lambda number: lambda *_: self.before.append(number)
-        )
-        monkeypatch.setattr(signal, "signal", self.handlers.__setitem__)
         monkeypatch.setattr(exits, "ended_child", lambda: next(iter(self.zombies), None))
         self.zombies: list[int] = []
         self.reaped: list[int] = []
         self.looked: list[int] = []
-        self.rounds: list[str] = []
+        self.rounds: list[list[int]] = []  # who was collected within each context
         self.takes = 0.0
         self.reactor = Reactor()
         self.watcher = SigchldWatcher(self.reactor, self._together)
@@ -108,9 +103,9 @@ class Children:
 
     @contextmanager
     def _together(self) -> Iterator[None]:
-        self.rounds.append("begin")
+        before = len(self.reaped)
         yield
-        self.rounds.append("end")
+        self.rounds.append(self.reaped[before:])
 
     def watch(self, pid: int) -> None:
         """Watch a child, and collect it when it has ended."""
@@ -127,46 +122,76 @@ class Children:
 
     def end(self, *pids: int) -> None:
         self.zombies += pids
-        for _ in pids:
-            self.handlers[signal.SIGCHLD](signal.SIGCHLD, None)
+        for _ in pids or (0,):
+            signal.raise_signal(signal.SIGCHLD)
+
+
+@contextmanager
+def handled_signals() -> Iterator[None]:
+    """Have signals handled by functions that do nothing, as Twisted has SIGCHLD."""
+    numbers = (signal.SIGCHLD, signal.SIGUSR1)
+    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    wakeup = signal.set_wakeup_fd(-1)
+    yield
+    signal.set_wakeup_fd(wakeup)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 class TestSigchldWatcher:
     @pytest.fixture
-    def children(self, monkeypatch: pytest.MonkeyPatch) -> Children:
-        return Children(monkeypatch)
+    def children(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Children]:
+        with handled_signals():
+            children = Children(monkeypatch)
+            yield children
+            children.watcher.close()
 
     def test_only_those_who_have_ended_are_looked_at(self, children: Children) -> None:
         for pid in (1, 2, 3):
             children.watch(pid)
         children.end(3, 1)
         assert children.looked == [], "nothing is done inside the handler"
-        assert children.before == [signal.SIGCHLD] * 2
-        assert len(children.reactor.from_threads) == 1, "they are looked at together"
+        children.reactor.run()
         children.reactor.run()
         assert children.reaped == children.looked == [3, 1]
         children.end(2)
         children.reactor.run()
         assert children.reaped == [3, 1, 2]
 
-    def test_there_is_a_context_for_those_of_one_turn(self, children: Children) -> None:
+    def test_the_first_is_alone_and_there_is_a_context_for_the_others(
+        self, children: Children
+    ) -> None:
+        for pid in (1, 2, 3):
+            children.watch(pid)
         children.rounds.clear()
-        children.watch(1)
-        children.watch(2)
-        children.end(1, 2)
+        children.end(1, 2, 3)
         children.reactor.run()
-        assert children.rounds == ["begin", "end"]
+        assert children.rounds == [[1]]
+        children.reactor.run()
+        assert children.rounds == [[1], [2, 3]]
 
     def test_as_many_in_a_turn_as_there_is_time_for(self, children: Children) -> None:
         children.takes = LIMITS.turn_seconds / 2
-        for pid in range(1, 6):
+        for pid in range(1, 7):
             children.watch(pid)
-        children.end(1, 2, 3, 4, 5)
         children.rounds.clear()
+        children.end(1, 2, 3, 4, 5, 6)
         for _ in range(4):
             children.reactor.run()
-        assert children.reaped == [1, 2, 3, 4, 5]
-        assert children.rounds == ["begin", "end"] * 3
+        assert children.rounds == [[1], [2, 3], [4, 5], [6]]
+
+    def test_a_signal_while_others_are_to_be_looked_at_changes_nothing(
+        self, children: Children
+    ) -> None:
+        for pid in (1, 2, 3):
+            children.watch(pid)
+        children.end(1, 2)
+        children.reactor.run()
+        children.end(3)
+        children.reactor.read()
+        assert children.reaped == [1]
+        children.reactor.run()
+        assert children.reaped == [1, 2, 3]
 
     def test_who_is_not_watched_hides_nobody(self, children: Children) -> None:
         children.watch(1)
@@ -174,6 +199,7 @@ class TestSigchldWatcher:
         children.end(77, 2)
         children.reactor.run()
         assert children.reaped == [2]
+        assert not children.reactor.getDelayedCalls()
         children.end(1)
         children.reactor.run()
         assert children.reaped == [2, 1]
@@ -187,12 +213,12 @@ class TestSigchldWatcher:
         children.watch(6)
         assert not children.reactor.getDelayedCalls()
 
-    def test_one_that_ends_before_the_reactor_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        children = Children(monkeypatch)
+    def test_one_that_ends_before_the_reactor_runs(self, children: Children) -> None:
         children.watch(1)
         children.zombies = [1]  # whose signal nobody heard
-        [install] = children.reactor.at_the_start
-        install()
+        [begin] = children.reactor.at_the_start
+        children.watcher.close()
+        begin()
         children.reactor.run()
         assert children.reaped == [1]
 
@@ -205,9 +231,8 @@ class TestSigchldWatcher:
         assert not children.reactor.getDelayedCalls()
 
     def test_where_the_system_tells_no_pid_all_are_looked_at(
-        self, monkeypatch: pytest.MonkeyPatch
+        self, children: Children, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        children = Children(monkeypatch)
         monkeypatch.setattr(exits, "ended_child", lambda: ANYBODY)
         for pid in (1, 2, 3):
             children.watch(pid)
@@ -218,10 +243,11 @@ class TestSigchldWatcher:
         children.watch(4)  # which may have ended by now
         children.end()
         children.reactor.run()
-        assert children.looked == [1, 2, 3, 1, 3, 4]
+        assert children.looked[3:6] == [1, 3, 4]
 
-    def test_one_look_may_end_the_watch_of_another(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        children = Children(monkeypatch)
+    def test_one_look_may_end_the_watch_of_another(
+        self, children: Children, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(exits, "ended_child", lambda: ANYBODY)
         children.watcher.watch(1, lambda: stop())  # noqa: PLW0108  # which is made below
         stop = children.watcher.watch(2, lambda: children.looked.append(2))
@@ -230,9 +256,7 @@ class TestSigchldWatcher:
         assert children.looked == []
         stop()
 
-    def test_a_look_that_fails_harms_nobody_else(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        children = Children(monkeypatch)
-
+    def test_a_look_that_fails_harms_nobody_else(self, children: Children) -> None:
         def fail() -> None:
             raise RuntimeError("oh")
 
@@ -243,6 +267,102 @@ class TestSigchldWatcher:
             children.reactor.run()
         assert children.reaped == [2]
         assert "the end of pid 1 came to nothing" in "".join(lines)
+
+    def test_it_hears_nothing_when_it_is_closed(self, children: Children) -> None:
+        children.watch(1)
+        children.watcher.close()
+        children.watcher.close()
+        children.end(1)
+        children.reactor.run()
+        assert children.looked == []
+        assert children.reactor.readers == []
+
+
+class TestOnSigchld:
+    @pytest.fixture(autouse=True)
+    def handled(self) -> Iterator[None]:
+        with handled_signals():
+            yield
+
+    def test_it_is_called_for_no_other_signal(self) -> None:
+        readers, calls = FakeReaders(), []
+        stop = on_sigchld(readers, lambda: calls.append(1))
+        signal.raise_signal(signal.SIGUSR1)
+        readers.read()
+        assert calls == []
+        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGCHLD)
+        readers.read()
+        assert calls == [1]
+        [reader] = readers.readers
+        assert reader.logPrefix() == "SIGCHLD"
+        stop()
+
+    def test_it_is_called_also_where_nobody_has_handled_the_signal(self) -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        readers, calls = FakeReaders(), []
+        stop = on_sigchld(readers, lambda: calls.append(1))
+        signal.raise_signal(signal.SIGCHLD)
+        readers.read()
+        assert calls == [1]
+        stop()
+
+    def test_who_was_told_before_is_told_afterwards(self) -> None:
+        readers, calls = FakeReaders(), []
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing)
+        stop_first = on_sigchld(readers, lambda: calls.append("first"))
+        stop_second = on_sigchld(readers, lambda: calls.append("second"))
+        signal.raise_signal(signal.SIGCHLD)
+        signal.raise_signal(signal.SIGUSR1)
+        readers.read()
+        assert calls == ["second", "first"]
+        assert os.read(reading, 100) == bytes([signal.SIGCHLD, signal.SIGUSR1])
+        stop_second()
+        stop_first()
+        assert signal.set_wakeup_fd(-1) == writing
+        os.close(reading)
+        os.close(writing)
+
+    def test_who_does_not_read_keeps_nobody_up(self) -> None:
+        readers, calls = FakeReaders(), []
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writing, bytes(4096))
+        signal.set_wakeup_fd(writing)
+        stop = on_sigchld(readers, lambda: calls.append(1))
+        signal.raise_signal(signal.SIGCHLD)
+        readers.read()
+        assert calls == [1]
+        stop()
+        os.close(reading)
+        os.close(writing)
+
+    def test_what_fails_is_logged_and_the_next_one_is_heard(self) -> None:
+        readers, calls = FakeReaders(), []
+
+        def fail() -> None:
+            calls.append(1)
+            raise RuntimeError("oh")
+
+        stop = on_sigchld(readers, fail)
+        with log_lines() as lines:
+            for _ in range(2):
+                signal.raise_signal(signal.SIGCHLD)
+                readers.read()
+        assert calls == [1, 1]
+        assert "the end of a child came to nothing" in "".join(lines)
+        stop()
+
+    def test_a_lost_pipe_is_let_go(self) -> None:
+        readers = FakeReaders()
+        on_sigchld(readers, lambda: None)
+        [reader] = readers.readers
+        reader.connectionLost(Failure(OSError()))
+        assert readers.readers == []
 
 
 def test_which_child_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

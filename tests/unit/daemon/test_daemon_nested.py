@@ -1,0 +1,31 @@
+"""A context that can be entered within itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from supervisortw.daemon.nested import Nested
+
+
+def test_it_is_over_when_the_outermost_one_has_ended() -> None:
+    overs: list[bool] = []
+    nested = Nested(lambda: overs.append(bool(nested)))
+    assert not nested
+    with nested:
+        with nested:
+            assert nested
+        assert nested
+        assert not overs
+    assert overs == [False], "what follows is not within it any more"
+    with nested:
+        pass
+    assert overs == [False] * 2
+
+
+def test_it_is_over_also_after_an_error() -> None:
+    overs: list[int] = []
+    nested = Nested(lambda: overs.append(1))
+    with pytest.raises(KeyError), nested, nested:
+        raise KeyError
+    assert overs == [1]
+    assert not nested
