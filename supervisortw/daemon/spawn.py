@@ -182,22 +182,25 @@ class _Order:
         stdin = nowhere if request.stdin is None else request.stdin
         self.streams: tuple[int, ...] = (stdin, request.stdout, request.stderr)
         self.started: Deferred[IProcessTransport] = Deferred()
-        self._copies = {nowhere: nowhere}
+        self._nowhere = nowhere
+        self._copies: list[int] = []
 
     def keep_streams(self) -> None:
         """Have copies of the streams, since the caller closes them. Raises OSError."""
+        kept = {self._nowhere: self._nowhere}  # which nobody closes
         try:
-            for each in set(self.streams) - set(self._copies):
-                self._copies[each] = fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 3)
+            for each in set(self.streams) - set(kept):
+                kept[each] = fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 3)
+                self._copies.append(kept[each])
         except OSError:
             self.close_streams()
             raise
-        self.streams = tuple(self._copies[each] for each in self.streams)
+        self.streams = tuple(kept[each] for each in self.streams)
 
     def close_streams(self) -> None:
         """Let go of the copies."""
-        while len(self._copies) > 1:
-            os.close(self._copies.popitem()[1])
+        while self._copies:
+            os.close(self._copies.pop())
 
     def refused(self, error: Exception) -> SpawnError:
         """Return what to tell of an error, in words for people."""
