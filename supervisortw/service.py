@@ -132,7 +132,7 @@ class DaemonService(Service):
         pidfds = PidfdWatcher(reactor) if PidfdWatcher.works() else None
         departures = Departures(reactor, pidfds)
         self._adopted = AdoptedProcesses(reactor, departures, pidfds)
-        self._orphans = Orphans(reactor, self._in_thread)
+        self._orphans = Orphans(reactor, watcher, self._in_thread)
         self._ends: dict[int, int] = {}
         cgroups = Cgroups.find(heritage.token)
         events = events_left(state_directory, heritage.world)

@@ -108,6 +108,7 @@ class SigchldWatcher:
         self._looks: dict[int, Callable[[], None]] = {}
         self._strangers = False  # somebody has ended whom nobody watched when we looked
         self._due = False
+        self._others: list[Callable[[], None]] = []
         self._deafen: Cancel = _nothing
         reactor.callWhenRunning(self._listen)
 
@@ -117,6 +118,10 @@ class SigchldWatcher:
         if self._strangers:  # it may be one of them
             self._look_soon()
         return lambda: self._forget(pid)
+
+    def tell_also(self, act: Callable[[], None]) -> None:
+        """Call ``act`` upon each SIGCHLD as well, after the first look."""
+        self._others.append(act)
 
     def close(self) -> None:
         """Hear of no end any more."""
@@ -130,12 +135,13 @@ class SigchldWatcher:
         self._look_soon()
 
     def _heard(self) -> None:
-        if self._due:
-            return
-        with self._together():
-            may_be_more = self._look_at_next()
-        if may_be_more:
-            self._look_soon()
+        if not self._due:
+            with self._together():
+                may_be_more = self._look_at_next()
+            if may_be_more:
+                self._look_soon()
+        for act in self._others:
+            act()
 
     def _look_soon(self) -> None:
         if not self._due:

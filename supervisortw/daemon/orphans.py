@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from supervisortw.daemon import proc
-from supervisortw.daemon.exits import on_sigchld
+from supervisortw.daemon.exits import SigchldWatcher
 
 log = Logger(namespace="supervisor")
 
@@ -32,8 +32,11 @@ NOBODYS_SECONDS = 5.0
 class Orphans:
     """Reaps processes that have become our children by the end of their parents."""
 
-    def __init__(self, reactor: Any, in_thread: Callable[..., Deferred[Any]]) -> None:
+    def __init__(
+        self, reactor: Any, watcher: SigchldWatcher, in_thread: Callable[..., Deferred[Any]]
+    ) -> None:
         self._reactor = reactor
+        self._watcher = watcher
         self._in_thread = in_thread
         self._seen: frozenset[int] = frozenset()
         self._is_due = False
@@ -44,7 +47,7 @@ class Orphans:
             return
         flags = (ctypes.c_ulong(each) for each in (1, 0, 0, 0))
         if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, *flags) == 0:
-            on_sigchld(self._reactor, self._look_later)
+            self._watcher.tell_also(self._look_later)
 
     def _look_later(self) -> None:
         if not self._is_due:

@@ -12,9 +12,11 @@ import os, subprocess, sys
 from twisted.internet import reactor
 from twisted.internet.defer import maybeDeferred
 from supervisortw.daemon import orphans, proc
+from supervisortw.daemon.exits import SigchldWatcher
 
 orphans.NOBODYS_SECONDS = 0.05
-made = orphans.Orphans(reactor, lambda function: maybeDeferred(function))
+watcher = SigchldWatcher(reactor)
+made = orphans.Orphans(reactor, watcher, lambda function: maybeDeferred(function))
 
 def begin():
     made.take_over()

@@ -268,6 +268,18 @@ class TestSigchldWatcher:
         assert children.reaped == [2]
         assert "the end of pid 1 came to nothing" in "".join(lines)
 
+    def test_others_can_be_told_of_each_signal(self, children: Children) -> None:
+        told: list[list[int]] = []
+        children.watcher.tell_also(lambda: told.append(list(children.reaped)))
+        children.watch(1)
+        children.watch(2)
+        children.end(1, 2)
+        children.reactor.run()
+        assert told == [[1]]
+        children.end()
+        children.reactor.read()
+        assert told == [[1], [1]], "also while the others wait for their turn"
+
     def test_it_hears_nothing_when_it_is_closed(self, children: Children) -> None:
         children.watch(1)
         children.watcher.close()
