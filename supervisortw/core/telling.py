@@ -56,6 +56,11 @@ def _too_many(process: Process, life: Life) -> str:
     return "1 quick death" if count == 1 else f"{count} quick deaths"
 
 
+def end_before(last: Ended) -> str:
+    """Return how the process ended that another one has just followed on."""
+    return f"the one before {last}"
+
+
 def not_ready(uptime: float) -> str:
     """Return the fault of who did not say in time that it is ready."""
     return f"not ready after {seconds(uptime)}"

@@ -83,6 +83,11 @@ class Means:
     random: Callable[[], float] = random.random
 
 
+# Changes by which another process has followed on one that was there.
+_FOLLOWING = {(before, State.STARTING) for before in ALIVE} | {
+    (State.RUNNING, State.RUNNING),
+    (State.STOPPING, State.RUNNING),
+}
 _STOPPABLE = frozenset(State) - {State.STOPPED, State.EXITED, State.FATAL}
 
 
@@ -197,10 +202,15 @@ class Slot:
             before=self._told,
             after=self.life.state,
             pid=self.pid,
-            detail=self.detail,
+            detail=self.detail or self._end_before(),
         )
         self._told = self.life.state
         self._means.bus.publish(change)
+
+    def _end_before(self) -> str:
+        """Tell how the process before this one has ended, where it has just followed on it."""
+        change, last = (self._told, self.life.state), self.memory.last
+        return telling.end_before(last) if last is not None and change in _FOLLOWING else ""
 
     def _note_who_asked(self, event: Event, before: Life) -> None:
         memory, was = self.memory, before.state

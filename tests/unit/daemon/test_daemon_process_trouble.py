@@ -300,7 +300,21 @@ class TestWhatIsPublished:
         bench.exit(1)
         assert bench.listener.states() == [State.RUNNING]
         assert bench.listener.changes[0].before is State.RUNNING
+        told = bench.listener.changes[0].detail
+        assert told == "the one before exited with code 1 after 1:00"
         assert bench.process.status().since == 0
+
+    def test_a_restart_tells_how_the_one_before_has_ended(self) -> None:
+        bench = Bench(backoff_limit=1)
+        bench.come_up()
+        bench.pass_time(60)
+        bench.listener.changes.clear()
+        bench.exit(signal=9)
+        bench.pass_time(5)
+        told = [(each.after, each.detail) for each in bench.listener.changes]
+        ended = "the one before ended by SIGKILL after 1:01"
+        assert told == [(State.STARTING, ended), (State.RUNNING, "")]
+        assert bench.detail == "", "it says nothing of the process that is there"
 
     def test_a_failed_start_says_why_not(self) -> None:
         bench = Bench()

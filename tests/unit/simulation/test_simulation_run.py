@@ -266,7 +266,7 @@ class TestReport:
             "   1.000  db   STARTING -> RUNNING",
             "   1.000  web  WAITING -> STARTING",
             "   2.000  web  STARTING -> RUNNING",
-            "1:05.000  db   RUNNING -> STARTING",
+            "1:05.000  db   RUNNING -> STARTING  the one before exited with code 9 after 1:05",
             "1:06.000  db   STARTING -> RUNNING",
             "1:20.000  db   stop asked",
             "1:20.000  db   RUNNING -> STOPPING  waiting for it to end",
