@@ -17,8 +17,8 @@ if __name__ == "__main__":
         from supervisortw.tap import main
 
     # What modules are made of stays: to search it for garbage again and again would take as long as
-    # all else that is done in a turn of the reactor, several times over. But a connection that is broken off
-    # is garbage of some 50 KiB, of which the collector sees a few objects: with 10,000, hundreds of them stay.
+    # all else that is done in a turn of the reactor, several times over. But a connection that was
+    # broken off is garbage of 50 KiB, and few objects of it count: with 10,000, hundreds of them stay.
     gc.collect()
     gc.freeze()
     gc.set_threshold(2_000)
