@@ -17,7 +17,6 @@ from supervisortw.core.restart import Tally
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State
 
-_JSON = {False: "false", True: "true"}
 _NAMES = {state: state.value for state in State}
 
 # What is told in any case. Formatting all of it in one go takes half the time that f-strings take.
@@ -67,8 +66,15 @@ class Memory:
         # for each restart.
         life, last, born = self.life, self.last, self.born
         text = _ALWAYS % (
-            *(_NAMES[life.state], _JSON[life.wanted], self.since, self.pid, self.sid),
-            *(self.started, self.restarts, self.due, _rest_of(life)),
+            _NAMES[life.state],
+            "true" if life.wanted else "false",
+            self.since,
+            self.pid,
+            self.sid,
+            self.started,
+            self.restarts,
+            self.due,
+            _rest_of(life),
         )
         if born is not None:
             text += f',"born":[{born.earliest:.6f},{born.latest:.6f}]'
