@@ -63,12 +63,8 @@ class FileLimit:
         """Raise SpawnError if a program more would take what is kept for those who steer the daemon."""
         if self._enough:
             return
-        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        try:
-            there_is_room = _lowest_free() < allowed - LIMITS.files_kept
-        except OSError:
-            there_is_room = False
-        if not there_is_room:
+        if not _can_open(LIMITS.files_kept + 1):
+            allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             reason = (
                 f"too many open files: {allowed} are allowed, and the last are kept for clients"
             )
@@ -138,8 +134,15 @@ class FileLimit:
         self._threads_at_work -= 1
 
 
-def _lowest_free() -> int:
-    """Return the number that the next file gets. Raises OSError if there is none left."""
-    lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    os.close(lowest)
-    return lowest
+def _can_open(count: int) -> bool:
+    """Tell whether ``count`` more files can be open at once; whoever closes some leaves gaps."""
+    opened: list[int] = []
+    try:
+        while len(opened) < count:
+            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return True

@@ -143,17 +143,15 @@ def test_the_last_files_are_kept_from_programs(monkeypatch: pytest.MonkeyPatch) 
     limit = FileLimit()
     monkeypatch.setattr(resource, "getrlimit", lambda which: (SOFT, SOFT))
     assert limit.raise_to(SOFT + 1)
-    ours = [os.open(os.devnull, os.O_RDONLY)]
+    ours: list[int] = []
     try:
-        while ours[-1] < SOFT - LIMITS.files_kept - 2:
-            ours.append(os.open(os.devnull, os.O_RDONLY))
+        _open(ours, until_left=LIMITS.files_kept + 1)
         limit.check_room()
-        ours.append(os.open(os.devnull, os.O_RDONLY))
+        _open(ours, until_left=LIMITS.files_kept)
         with pytest.raises(SpawnError, match="too many open files: 200 are allowed") as caught:
             limit.check_room()
         assert not caught.value.permanent
-        while ours[-1] < SOFT - 1:
-            ours.append(os.open(os.devnull, os.O_RDONLY))
+        _open(ours, until_left=0)
         with pytest.raises(SpawnError, match="too many open files"):
             limit.check_room()
         assert limit.raise_to(SOFT) is None
@@ -161,3 +159,32 @@ def test_the_last_files_are_kept_from_programs(monkeypatch: pytest.MonkeyPatch) 
     finally:
         for descriptor in ours:
             os.close(descriptor)
+
+
+def test_it_counts_how_many_are_left_and_not_which_number_is_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limit = FileLimit()
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (SOFT, SOFT))
+    assert limit.raise_to(SOFT + 1)
+    ours: list[int] = []
+    try:
+        _open(ours, until_left=LIMITS.files_kept - 1)
+        os.close(ours.pop(0))  # a low number is free, and as many are left as have to be kept
+        with pytest.raises(SpawnError, match="too many open files"):
+            limit.check_room()
+        os.close(ours.pop(0))
+        limit.check_room()
+    finally:
+        for descriptor in ours:
+            os.close(descriptor)
+
+
+def _open(ours: list[int], until_left: int) -> None:
+    """Open files until so many more can be opened."""
+    try:
+        while True:
+            ours.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        for _ in range(until_left):
+            os.close(ours.pop())
