@@ -120,7 +120,6 @@ class Limits:
     turn_seconds: float = 0.004  # of starts, signals or sockets; then everybody has their turn
     telling_seconds: float = 1.0  # that telling of changes waits for what is more urgent
     changes_untold: int = 10_000  # that wait for it
-    spawns_together: int = 8  # between two looks at the time; each takes half a millisecond
     spawns_under_way: int = 32  # processes that are being made at once
     identity_seconds: float = 1.0  # for so long a user is not looked up again
     environment_file_bytes: int = 64 * 1024

@@ -82,6 +82,7 @@ class Admission:
         self._turn_began: float | None = None
         self._timer: Timer | None = None
         self._letting_in = False
+        self._crowded = False
         self.held = Nested(self._let_in)
 
     def configure(self, max_starting: int | None, start_delay: float) -> None:
@@ -125,17 +126,20 @@ class Admission:
 
     def moved(self, candidate: Candidate) -> None:
         """Take note that ``candidate`` has come to another state."""
-        if candidate in self._being_made and not candidate.is_being_made:
-            self._being_made.discard(candidate)
-        if candidate in self._starting and not candidate.is_starting:
-            self._starting.discard(candidate)
+        if candidate in self._starting:
+            if not candidate.is_being_made:
+                self._being_made.discard(candidate)
+            if not candidate.is_starting:
+                self._starting.discard(candidate)
         self.look_again(candidate.program.program)
         if self._queue:
             self._let_in()
 
     def look_again(self, program: str) -> None:
         """Look anew at those who depend on ``program``."""
-        for each in list(self._dependants.get(program, ())):
+        if program not in self._dependants:
+            return
+        for each in list(self._dependants[program]):
             if self._missing(each) is None:
                 self._unblock(each)
                 self._queue[each] = None
@@ -168,6 +172,8 @@ class Admission:
 
     def _missing(self, candidate: Candidate) -> Prospect | None:
         """Return the first program that is not ready yet; one that is not even coming goes before."""
+        if not candidate.program.depends_on:
+            return None
         prospects = [self._prospect(name) for name in candidate.program.depends_on]
         missing = [prospect for prospect in prospects if not prospect.ready]
         hopeless = [prospect for prospect in missing if not prospect.coming]
@@ -185,7 +191,7 @@ class Admission:
             self._letting_in = False
 
     def _let_some_in(self) -> None:
-        for _ in range(LIMITS.spawns_together):
+        while True:
             candidate = next(iter(self._queue))
             del self._queue[candidate]
             self._last = self._clock.seconds()
@@ -197,7 +203,7 @@ class Admission:
 
     def _may_let_in(self) -> bool:
         """True if there is room for one more now; otherwise somebody calls `_let_in` again."""
-        if self._is_full() or len(self._being_made) >= LIMITS.spawns_under_way:
+        if self._is_full() or self._is_crowded():
             return False  # `moved` looks again
         now = self._clock.seconds()
         wait = self._last + self._start_delay - now
@@ -211,6 +217,15 @@ class Admission:
 
     def _is_full(self) -> bool:
         return self._max_starting is not None and len(self._starting) >= self._max_starting
+
+    def _is_crowded(self) -> bool:
+        """True from when too many are being made until half of them are; so many are let in together."""
+        count = len(self._being_made)
+        if count >= LIMITS.spawns_under_way:
+            self._crowded = True
+        elif count <= LIMITS.spawns_under_way // 2:
+            self._crowded = False
+        return self._crowded
 
     def _next_turn(self) -> None:
         self._turn_began = None

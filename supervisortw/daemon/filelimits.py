@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Limit
@@ -86,15 +87,15 @@ class FileLimit:
         while self._low:
             os.close(self._low.pop())
 
-    @contextlib.contextmanager
-    def for_child(self, streams: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Let a child that is started meanwhile have the original limit; see `can_be_lowered`.
+    def for_child(self, streams: Sequence[int]) -> AbstractContextManager[Sequence[int]]:
+        """Let a child that is started within have the original limit; see `can_be_lowered`.
 
         Gives numbers for ``streams`` that are good under that limit. Raises OSError if there are none.
         """
-        if not self._raised:
-            yield streams
-            return
+        return self._lowered(streams) if self._raised else nullcontext(streams)
+
+    @contextlib.contextmanager
+    def _lowered(self, streams: Sequence[int]) -> Iterator[Sequence[int]]:
         with self._low_enough(streams) as low:
             now = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (self.original[0], now[1]))

@@ -23,8 +23,10 @@ def spawn(
     sessions.
     """
     # A source that is itself a target might be overwritten before its turn, or stay close-on-exec.
-    low = {each for each in streams if each < STREAMS}
-    moved = {each: fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, STREAMS) for each in low}
+    moved: dict[int, int] = {}
+    if min(streams) < STREAMS:
+        low = {each for each in streams if each < STREAMS}
+        moved = {each: fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, STREAMS) for each in low}
     try:
         return os.posix_spawn(
             path,

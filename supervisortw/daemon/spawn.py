@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import signal
+from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -26,6 +26,7 @@ from supervisortw.daemon.birth import Birth, StepFailed
 from supervisortw.daemon.child import ChildTransport
 from supervisortw.daemon.exits import ExitWatcher, bury
 from supervisortw.daemon.filelimits import FileLimit
+from supervisortw.daemon.filetable import FileTable, close_all
 from supervisortw.daemon.forkerlink import ForkerLink, launch
 from supervisortw.daemon.spawnorder import encode, refusal, search
 from supervisortw.errors import SpawnError
@@ -51,25 +52,30 @@ class PosixSpawner:
         self._forker = forker or ForkerLink(reactor, watcher, launch)
         self._nowhere = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._can_spawn = True
-        self._waiting: list[_Order] | None = None  # for the others that are started together
+        self._table: FileTable | None = None
+        self._gathers = False
+        self._waiting: deque[_Order] = deque()  # for the others that are started together
+        self._due = False
 
     def close(self) -> None:
         """Let go what is needed for starting processes; nothing can be started any more."""
         self._forker.close()
+        if self._table is not None:
+            self._table.close()
         self._file_limit.close()
         os.close(self._nowhere)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Start what is asked for within the context one after the other, at its end."""
-        waiting: list[_Order] = []
-        self._waiting = waiting
+        """Start what is asked for within the context one after the other, from its end on."""
+        began = self._reactor.seconds()
+        self._gathers = True
         try:
             yield
         finally:
-            self._waiting = None
-            for each, pid in zip(waiting, self._make_all(waiting), strict=True):
-                self._tell(each, pid)
+            self._gathers = False
+            if not self._due:
+                self._make_some(began)
 
     def spawn(
         self, protocol: IProcessProtocol, request: SpawnRequest
@@ -78,9 +84,8 @@ class PosixSpawner:
         order = _Order(protocol, request, self._nowhere)
         try:
             if self._can_spawn and is_plain(request) and self._file_limit.can_be_lowered():
-                if self._waiting is not None:
-                    order.keep_streams()
-                    self._waiting.append(order)
+                if self._gathers:
+                    self._gather(order)
                     return order.started
                 try:
                     pid = self._spawn_plainly(order)
@@ -97,31 +102,65 @@ class PosixSpawner:
         birth.start()
         return started
 
-    def _make_all(self, waiting: Sequence[_Order]) -> list[int | Exception]:
-        """Return the pids of processes that have waited for each other, or why there are none."""
-        made: list[int | Exception] = []
-        for surroundings, group in groupby(waiting, _surroundings):
-            orders = list(group)
-            try:
-                with _as_asked(*surroundings):
-                    made += map(self._make, orders)
-            except StepFailed as error:
-                made += [error] * len(orders)
+    def _gather(self, order: _Order) -> None:
+        """Have an order wait; who gives it, closes its streams. Raises OSError."""
+        if self._table is None:  # not earlier: a daemon forks when it begins, and loses its threads
+            self._table = FileTable()
+        self._table.post(order.given)
+        self._waiting.append(order)
+
+    def _make_some(self, began: float) -> None:
+        """Make the processes that have waited for each other, as many as there is time for, or one."""
+        self._due = False
+        while self._waiting:
+            assert self._table is not None
+            for order, made in self._table.run(partial(self._make_alike, self._table, began)):
+                self._tell(order, made)
+            if self._waiting and self._is_over(began):
+                self._due = True
+                self._reactor.callLater(0, self._next_turn)
+                return
+
+    def _next_turn(self) -> None:
+        self._make_some(self._reactor.seconds())
+
+    def _is_over(self, began: float) -> bool:
+        return bool(self._reactor.seconds() - began >= LIMITS.turn_seconds)
+
+    def _make_alike(self, table: FileTable, began: float) -> list[tuple[_Order, int | Exception]]:
+        """Make the next ones that are to begin in the same directory; return what came of each."""
+        surroundings = self._waiting[0].surroundings
+        made: list[tuple[_Order, int | Exception]] = []
+        try:
+            with _as_asked(*surroundings):
+                while self._waiting and self._waiting[0].surroundings == surroundings:
+                    order = self._waiting.popleft()
+                    made.append((order, self._make(table, order)))
+                    if self._is_over(began):
+                        break
+        except StepFailed as error:
+            close_all(table.take())
+            made.append((self._waiting.popleft(), error))
         return made
 
-    def _make(self, order: _Order) -> int | Exception:
+    def _make(self, table: FileTable, order: _Order) -> int | Exception:
+        given: list[int] = []
         try:
-            return self._run(order)
-        except (*REASONS, NotImplementedError) as error:
+            given = table.take()
+            if self._can_spawn and self._file_limit.can_be_lowered():
+                with contextlib.suppress(NotImplementedError):
+                    return self._run(order, order.streams_in(given))
+            table.give_back(given)
+            return _NotHere()
+        except REASONS as error:
             return error
+        finally:
+            close_all(given)
 
     def _tell(self, order: _Order, made: int | Exception) -> None:
         """Let who has asked for a process have it, or know why there is none."""
-        if isinstance(made, NotImplementedError):
-            self._can_spawn = False
-            stdin, stdout, stderr = order.streams
-            request = order.request._replace(stdin=stdin, stdout=stdout, stderr=stderr)
-            self.spawn(order.protocol, request).chainDeferred(order.started)
+        if isinstance(made, _NotHere):
+            self._start_elsewhere(order)
         elif isinstance(made, Exception):
             order.started.errback(order.refused(made))
         else:
@@ -131,18 +170,32 @@ class PosixSpawner:
                 order.started.errback(error)
             else:
                 order.started.callback(transport)
-        order.close_streams()
+
+    def _start_elsewhere(self, order: _Order) -> None:
+        """Have an order carried out that could not be, where it has waited."""
+        assert self._table is not None
+        try:
+            given = self._table.given_back()
+        except OSError as error:
+            order.started.errback(order.refused(error))
+            return
+        stdin, stdout, stderr = order.streams_in(given)
+        request = order.request._replace(stdin=stdin, stdout=stdout, stderr=stderr)
+        try:
+            self.spawn(order.protocol, request).chainDeferred(order.started)
+        finally:
+            close_all(given)
 
     def _spawn_plainly(self, order: _Order) -> int:
         """Start a program from here. Raises StepFailed."""
-        with _as_asked(*_surroundings(order)):
-            return self._run(order)
+        with _as_asked(*order.surroundings):
+            return self._run(order, order.streams)
 
-    def _run(self, order: _Order) -> int:
+    def _run(self, order: _Order, streams: Sequence[int]) -> int:
         path = _first_executable(order.paths)
         command, environment = order.request.command, order.request.environment
         try:
-            with self._file_limit.for_child(order.streams) as low:
+            with self._file_limit.for_child(streams) as low:
                 return posixspawn.spawn(path, command, environment, low)
         except OSError as error:
             raise StepFailed(error.errno or errno.EIO, "exec") from None
@@ -172,6 +225,10 @@ class PosixSpawner:
         return transport
 
 
+class _NotHere(Exception):
+    """It cannot be done by the daemon itself at the moment."""
+
+
 class _Order:
     """One process that somebody has asked for: where its command may be, and what its streams are."""
 
@@ -182,25 +239,12 @@ class _Order:
         stdin = nowhere if request.stdin is None else request.stdin
         self.streams: tuple[int, ...] = (stdin, request.stdout, request.stderr)
         self.started: Deferred[IProcessTransport] = Deferred()
-        self._nowhere = nowhere
-        self._copies: list[int] = []
+        self.given = tuple(dict.fromkeys(self.streams))
+        self.surroundings = request.directory, request.umask
 
-    def keep_streams(self) -> None:
-        """Have copies of the streams, since the caller closes them. Raises OSError."""
-        kept = {self._nowhere: self._nowhere}  # which nobody closes
-        try:
-            for each in set(self.streams) - set(kept):
-                kept[each] = fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 3)
-                self._copies.append(kept[each])
-        except OSError:
-            self.close_streams()
-            raise
-        self.streams = tuple(kept[each] for each in self.streams)
-
-    def close_streams(self) -> None:
-        """Let go of the copies."""
-        while self._copies:
-            os.close(self._copies.pop())
+    def streams_in(self, copies: Sequence[int]) -> tuple[int, ...]:
+        """Return what the streams are, where ``given`` has become ``copies``."""
+        return tuple([copies[self.given.index(each)] for each in self.streams])
 
     def refused(self, error: Exception) -> SpawnError:
         """Return what to tell of an error, in words for people."""
@@ -244,13 +288,10 @@ def _first_executable(paths: Sequence[str]) -> str:
     raise StepFailed(errno.EACCES if found else errno.ENOENT, "exec")
 
 
-def _surroundings(order: _Order) -> tuple[str, int | None]:
-    return order.request.directory, order.request.umask
-
-
-# This changes what belongs to the whole process, for the moment of some posix_spawn. The thread of the
-# reactor is in here meanwhile; the daemon's other threads read the configuration, /proc and the databases
-# of users and hosts, by absolute paths, and make no files.
+# Where the table of open files is the usual one, this changes what belongs to the whole process, for
+# the moment of some posix_spawn. The thread of the reactor is in here meanwhile; the daemon's other
+# threads read the configuration, /proc and the databases of users and hosts, by absolute paths, and make
+# no files.
 
 
 @contextlib.contextmanager

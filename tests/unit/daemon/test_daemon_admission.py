@@ -138,8 +138,11 @@ class TestTurns:
         applicants = [hall.ask(f"p{number}") for number in range(LIMITS.spawns_under_way + 2)]
         assert len(hall.order) == LIMITS.spawns_under_way
         assert hall.turn() == []
-        applicants[0].made()
-        assert hall.order[-1] == applicants[-2].program.name
+        for applicant in applicants[: LIMITS.spawns_under_way // 2 - 1]:
+            applicant.made()
+        assert len(hall.order) == LIMITS.spawns_under_way, "so that many come in together"
+        applicants[LIMITS.spawns_under_way // 2].made()
+        assert hall.order[-2:] == [each.program.name for each in applicants[-2:]]
 
 
 class TestTogether:
@@ -157,13 +160,13 @@ class TestTogether:
 
         return hall.open(together=together)
 
-    def test_so_many_at_once(self) -> None:
+    def test_all_whose_turn_it_is(self) -> None:
         rounds: list[int] = []
         hall = self.hall_with(rounds)
         with hall.admission.held:
-            for number in range(2 * LIMITS.spawns_together + 1):
+            for number in range(20):
                 hall.ask(f"p{number}")
-        assert rounds == [LIMITS.spawns_together, LIMITS.spawns_together, 1]
+        assert rounds == [20]
 
     def test_no_more_than_there_is_time_for(self) -> None:
         rounds: list[int] = []

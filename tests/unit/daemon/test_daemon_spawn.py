@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from fakes.watcher import FakeWatcher
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from supervisortw.core.environment import Login
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Limit
+from supervisortw.daemon import filetable, posixspawn
 from supervisortw.daemon.birth import Birth, StepFailed
 from supervisortw.daemon.child import ChildTransport
 from supervisortw.daemon.filelimits import FileLimit
@@ -78,12 +81,20 @@ class NoForks:
 class Bench:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.clock = Clock()
         self.watcher = FakeWatcher()
         self.forks = NoForks()
         self.file_limit = FileLimit()
-        self.spawner = PosixSpawner(None, self.watcher, self.file_limit, self.forks)
+        self.spawner = PosixSpawner(self.clock, self.watcher, self.file_limit, self.forks)
         self.protocol = Recorded()
         self.output = os.open(directory / "output", os.O_RDWR | os.O_CREAT | os.O_APPEND)
+
+    def turn(self) -> None:
+        """Let a turn of the reactor pass, and no other."""
+        for due in self.clock.getDelayedCalls():
+            act, arguments = due.func, due.args
+            due.cancel()
+            act(*arguments)
 
     def ask(self, *command: str, **keys: Any) -> Any:
         """Ask for a process; return what comes of it at once, or None."""
@@ -408,6 +419,9 @@ class TestTogether:
 
     def test_each_at_the_end_of_the_context(self, bench: Bench) -> None:
         results: list[Any] = []
+        with bench.spawner.together():
+            self.ask(bench, results, "true", output=bench.output)
+        bench.reap(results.pop())
         before = descriptors()
         with bench.spawner.together():
             for word in ("one", "two"):
@@ -450,7 +464,7 @@ class TestTogether:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
         results: list[Any] = []
-        monkeypatch.setattr("fcntl.fcntl", refuse)
+        monkeypatch.setattr(filetable, "_send", refuse)
         with bench.spawner.together():
             self.ask(bench, results, "/bin/true", output=bench.output)
             [failure] = results
@@ -470,6 +484,90 @@ class TestTogether:
                 self.ask(bench, results, "true", output=bench.output)
         assert results == []
         assert len(bench.forks.births) == 2
+
+    def test_as_many_in_a_turn_as_there_is_time_for(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = posixspawn.spawn
+
+        def take_half_a_turn(*arguments: Any) -> int:
+            bench.clock.rightNow += LIMITS.turn_seconds / 2
+            return run(*arguments)
+
+        monkeypatch.setattr(posixspawn, "spawn", take_half_a_turn)
+        results: list[Any] = []
+        made = []
+        with bench.spawner.together():
+            for _ in range(5):
+                self.ask(bench, results, "true", output=bench.output)
+        for _ in range(3):
+            made.append(len(results))
+            bench.turn()
+        assert made == [2, 4, 5]
+        assert not bench.clock.getDelayedCalls()
+        for transport in results:
+            bench.reap(transport)
+
+    def test_who_comes_meanwhile_comes_behind(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("supervisortw.daemon.spawn.LIMITS", replace(LIMITS, turn_seconds=0))
+        results: list[Any] = []
+        for words in (("one", "two"), ("three",)):
+            with bench.spawner.together():
+                for word in words:
+                    self.ask(bench, results, "echo", word, output=bench.output)
+        bench.reap(results[0])
+        for number in (2, 3):
+            bench.turn()
+            assert len(results) == number
+            bench.reap(results[-1])
+        assert (bench.directory / "output").read_text().split() == ["one", "two", "three"]
+
+    def test_one_whose_directory_is_missing_keeps_nobody_else_down(self, bench: Bench) -> None:
+        results: list[Any] = []
+        (bench.directory / "there").mkdir()
+        with bench.spawner.together():
+            for name in ("missing", "there", "missing", "there"):
+                output = os.open(bench.directory / f"{len(results)}", os.O_RDWR | os.O_CREAT)
+                request = SpawnRequest(
+                    command=("pwd",),
+                    environment={"PATH": PATH},
+                    directory=str(bench.directory / name),
+                    stdout=bench.output,
+                    stderr=output,
+                )
+                bench.spawner.spawn(Recorded(), request).addBoth(results.append)
+                os.close(output)
+        assert [isinstance(each, Failure) for each in results] == [True, False, True, False]
+        for transport in results[1::2]:
+            bench.reap(transport)
+        assert (bench.directory / "output").read_text() == f"{bench.directory}/there\n" * 2
+
+    def test_no_descriptor_but_their_streams(self, bench: Bench) -> None:
+        results: list[Any] = []
+        with bench.spawner.together():
+            self.ask(bench, results, "sh", "-c", "echo /dev/fd/*", output=bench.output)
+        bench.reap(results[0])
+        listed = (bench.directory / "output").read_text().split()
+        assert {"/dev/fd/0", "/dev/fd/1", "/dev/fd/2"} <= set(listed)
+        assert len(listed) <= 4, "one is that of the listing itself"
+
+    def test_by_the_forker_where_a_thread_has_come_to_work_meanwhile(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        results: list[Any] = []
+        before = descriptors()
+        with bench.spawner.together():
+            self.ask(bench, results, "true", output=bench.output)
+            monkeypatch.setattr(bench.file_limit, "can_be_lowered", lambda: False)
+        assert results == []
+        assert len(bench.forks.births) == 1
+        monkeypatch.undo()
+        with bench.spawner.together():
+            self.ask(bench, results, "true", output=bench.output)
+        bench.reap(results[0])
+        assert before < descriptors() <= before + 8, "of the table, and of the birth"
 
     def test_those_that_are_forked_wait_for_nobody(self, bench: Bench) -> None:
         with bench.spawner.together():
