@@ -61,6 +61,7 @@ from supervisortw.daemon.phases import ending
 from supervisortw.daemon.places import make_directories
 from supervisortw.daemon.remembered import Remembered
 from supervisortw.daemon.sessions import posix_sessions
+from supervisortw.daemon.slot import Slot
 from supervisortw.daemon.sockets import ProgramSockets
 from supervisortw.daemon.spawn import PosixSpawner
 from supervisortw.daemon.stdin import StdinPipes
@@ -137,7 +138,7 @@ class DaemonService(Service):
         cgroups = Cgroups.find(heritage.token)
         events = events_left(state_directory, heritage.world)
         bus, told_later = EventBus(), EventBus()
-        self._herald = Herald(reactor, told_later)
+        self._herald = Herald(reactor, told_later.publish)
         self._history = History(reactor, time.time, events)
         told_later.subscribe(_log_change)
         told_later.subscribe(self._history.changed)
@@ -177,6 +178,7 @@ class DaemonService(Service):
                 adoption=self._adoption(living) if heritage.follows else None,
                 remembered=Remembered(state_directory, self._in_thread),
                 oom=OomKills(reactor, cgroups),
+                later=Herald(reactor, Slot.attend, together=self._journal.together).take,
             ),
         )
         if logbook is not None:

@@ -84,6 +84,10 @@ class Life(NamedTuple):
 
 Step = tuple[Life, tuple[Effect, ...]]
 
+# Made once: each restart has both.
+_ANEW = (CancelTimer(), Await())
+_SPAWN = (Spawn(),)
+
 
 def step(life: Life, program: Program, event: Event) -> Step:
     """Return the life after ``event``, and what to do.
@@ -101,7 +105,7 @@ Cell = Callable[[Life, Program, "Event"], Step]
 
 def _start(life: Life, program: Program, event: Event) -> Step:
     wanted = life._replace(state=State.WAITING, wanted=True, tally=Tally())
-    return wanted, (CancelTimer(), Await())
+    return wanted, _ANEW
 
 
 def _again(life: Life, program: Program, event: Event) -> Step:
@@ -113,7 +117,7 @@ def _wait_anew(life: Life, program: Program, event: Event) -> Step:
 
 
 def _admitted(life: Life, program: Program, event: Event) -> Step:
-    return life._replace(state=State.STARTING, spawned=False, ready=False), (Spawn(),)
+    return life._replace(state=State.STARTING, spawned=False, ready=False), _SPAWN
 
 
 def _want_up(life: Life, program: Program, event: Event) -> Step:
@@ -315,7 +319,7 @@ def _go_on(life: Life) -> Step:
     """Nothing is left of the last process: do what ``life.next`` says."""
     after = life._replace(state=life.next, spawned=False)
     if after.state is State.WAITING:
-        return after, (CancelTimer(), Await())
+        return after, _ANEW
     if after.state is State.BACKOFF:
         return after, (SetTimer(life.delay),)
     return after, (CancelTimer(),)

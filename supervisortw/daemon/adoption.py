@@ -20,8 +20,8 @@ from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import State
 from supervisortw.daemon.adopted import AdoptedProcesses, AdoptedTransport, UnknownEnd
 from supervisortw.daemon.child import reason_of
+from supervisortw.daemon.inherited import InheritedSlot
 from supervisortw.daemon.living import LivingProcesses
-from supervisortw.daemon.slot import Slot
 
 log = Logger(namespace="supervisor")
 
@@ -50,7 +50,7 @@ class Adoption:
         self._traces = traces
         self._ended: Mapping[int, int] = {}
 
-    def find_strays(self, slots: Iterable[Slot]) -> list[Slot]:
+    def find_strays(self, slots: Iterable[InheritedSlot]) -> list[InheritedSlot]:
         """Let slots of which nothing is known have the process that is there; return those slots."""
         if self._traces.complete:
             return []
@@ -60,7 +60,7 @@ class Adoption:
             self._remember_start(by_name[mark.name], mark)
         return [by_name[mark.name] for mark in marked.values()]
 
-    def carry_out(self, slots: Collection[Slot]) -> None:
+    def carry_out(self, slots: Collection[InheritedSlot]) -> None:
         """Have all slots that remember something go on."""
         if self._traces.holder:
             self._living.end_half_born(self._traces.holder, {slot.pid for slot in slots})
@@ -76,7 +76,7 @@ class Adoption:
             alive=len(slots) - len(gone),
         )
 
-    def _tried(self, act: Callable[[Slot], bool], slot: Slot) -> bool:
+    def _tried(self, act: Callable[[InheritedSlot], bool], slot: InheritedSlot) -> bool:
         """Do something with a slot; trouble with one must not be trouble with all."""
         try:
             return act(slot)
@@ -84,7 +84,7 @@ class Adoption:
             log.failure("{name}: cannot go on with it", name=slot.program.name)
             return True
 
-    def _has_gone_on(self, slot: Slot) -> bool:
+    def _has_gone_on(self, slot: InheritedSlot) -> bool:
         """Have a slot go on if its process is there; return whether it is."""
         memory = slot.memory
         if not memory.pid or memory.born is None:
@@ -97,7 +97,7 @@ class Adoption:
             slot.make_anew()
         return True
 
-    def _without_unwritten(self, slots: Collection[Slot]) -> list[Slot]:
+    def _without_unwritten(self, slots: Collection[InheritedSlot]) -> list[InheritedSlot]:
         """Have those go on whose process was made, and not written down; return the others.
 
         The start was cut short by the end of the daemon, or the disk was full.
@@ -116,7 +116,7 @@ class Adoption:
                 found.add(mark.name)
         return [slot for slot in slots if slot.program.name not in found]
 
-    def _has_begun(self, pid: int, slot: Slot) -> bool:
+    def _has_begun(self, pid: int, slot: InheritedSlot) -> bool:
         born = self._birth_of(pid)
         transport = None if born is None else self._transport(slot, pid, born)
         if transport is None:
@@ -124,11 +124,11 @@ class Adoption:
         slot.adopt(transport, born)
         return True
 
-    def _remember_start(self, slot: Slot, mark: SpawnId) -> None:
+    def _remember_start(self, slot: InheritedSlot, mark: SpawnId) -> None:
         life = Life(state=State.STARTING, wanted=True)
         slot.remember(Memory(life=life, spawn=mark, restarts=slot.memory.restarts))
 
-    def _go_on_without(self, slot: Slot) -> bool:
+    def _go_on_without(self, slot: InheritedSlot) -> bool:
         """Have a slot go on that has no process, or none any more."""
         pid = slot.memory.pid
         if pid:
@@ -143,7 +143,7 @@ class Adoption:
         start = self._living.start(pid)
         return None if start is None else Born(start, start)
 
-    def _transport(self, slot: Slot, pid: int, born: Born) -> AdoptedTransport | None:
+    def _transport(self, slot: InheritedSlot, pid: int, born: Born) -> AdoptedTransport | None:
         """Return a transport for a process, None if it is not there any more."""
         pidfd = self._living.find(pid, born)
         if pidfd is None:
@@ -176,6 +176,6 @@ class Adoption:
         return {pid: mark for _, _, pid, mark in best.values()}
 
 
-def _may_not_go_on(slot: Slot) -> bool:
+def _may_not_go_on(slot: InheritedSlot) -> bool:
     """True if a process is to end with its daemon, or was made by what is not in force any more."""
     return slot.program.on_daemon_death is OnDaemonDeath.STOP or slot.memory.outdated

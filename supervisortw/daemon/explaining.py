@@ -23,6 +23,8 @@ def explain_all(
     if len(names) > LIMITS.explained_at_once:
         most = LIMITS.explained_at_once
         raise Refused(f"at most {most} processes can be explained at once, not {len(names)}")
+    for name in names:
+        roster[name].attend()  # how the last process has ended may not be written down yet
     return tuple(_explain(roster, name, exits(name), now) for name in names)
 
 

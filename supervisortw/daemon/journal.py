@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from twisted.logger import Logger
@@ -34,7 +34,7 @@ class Journal:
 
     ``world`` and ``token`` are those of its opening. The first line makes the file, in place of what
     was there; what the daemon before has ``left`` goes on to hold. What comes within the context
-    ``together`` is written in one go, at its end, or in part at `flush`.
+    ``together`` is written in one go, at its end or at `flush`.
     """
 
     def __init__(self, directory: str, world: str, token: str, left: Left) -> None:
@@ -45,9 +45,8 @@ class Journal:
             for name, exits in left.exits.items()
             if name in left.processes
         }
-        self.together = Nested(self._write_all)
+        self.together = Nested(self.flush)
         self._gathered: list[str] = []
-        self._ended: list[tuple[str, Callable[[], Exit]]] = []
         self._changed: dict[str, Memory] = {}
         self._file = KeptLines(
             _kept(directory),
@@ -59,16 +58,8 @@ class Journal:
             without="if supervisord is killed now, it does not know its programs again",
         )
 
-    def _write_all(self) -> None:
-        for name, exit in self._ended:
-            line = chronicle.exited(name, exit())
-            self._exits.setdefault(name, deque(maxlen=LIMITS.exits_kept)).append(line)
-            self._gathered.append(line)
-        self._ended.clear()
-        self.flush()
-
     def flush(self) -> None:
-        """Write what was gathered up to now, but for how processes have ended: that can wait."""
+        """Write what was gathered up to now."""
         for name, memory in self._changed.items():
             line = chronicle.process(name, memory)
             self._hold(("process", name), line)
@@ -78,27 +69,26 @@ class Journal:
             lines, self._gathered = "\n".join(self._gathered), []
             self._add(lines)
 
-    def process(self, name: str, memory: Memory, exit: Callable[[], Exit] | None = None) -> None:
-        """Write down what is to be remembered of a process, and how its last one has just ended.
-
-        ``exit()`` tells that; it is asked when there is time for it.
-        """
+    def process(self, name: str, memory: Memory, exit: Exit | None = None) -> None:
+        """Write down what is to be remembered of a process, and how its last one has ended."""
         if memory.spawn is not None:
             self._spawns = max(self._spawns, memory.spawn.number)
         if exit is not None:
-            self._ended.append((name, exit))
+            line = chronicle.exited(name, exit)
+            self._exits.setdefault(name, deque(maxlen=LIMITS.exits_kept)).append(line)
+            self._gathered.append(line)
         self._changed[name] = memory
         if not self.together:
-            self._write_all()
+            self.flush()
 
     def exits(self, name: str) -> list[Exit]:
         """Return how the last processes of that name have ended, the oldest first."""
-        self._write_all()
+        self.flush()
         return [chronicle.exit_in(line) for line in self._exits.get(name, ())]
 
     def gone(self, name: str) -> None:
         """Forget a process."""
-        self._write_all()
+        self.flush()
         for each in (name, name + STDERR):
             self._lines.pop(("log", each), None)
         self._exits.pop(name, None)
@@ -149,7 +139,7 @@ class Journal:
 
     def write_anew(self) -> None:
         """Write a new file with all lines that hold, in place of the old one."""
-        self._write_all()
+        self.flush()
         self._file.write_anew()
 
     def _whole(self) -> bytes:

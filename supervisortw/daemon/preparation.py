@@ -122,22 +122,23 @@ class Preparation:
             environment |= self._notify_variables(process, identity)
         listening = tuple((name, self._sockets.descriptor(name)) for name in process.sockets)
         cgroup = self._cgroups.directory_for(process.name) if process.cgroup else None
-        with (
-            self._outputs.writers(process, _uid(identity)) as (stdout, stderr),
-            self._stdin_of(process) as stdin,
-        ):
-            yield self._request(
-                process,
-                process.command,
-                environment,
-                identity,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                listening=listening,
-                cgroup=cgroup,
-                death_signal=death_signal(process),
-            )
+        stdout, stderr = self._outputs.writers(process, _uid(identity))
+        try:
+            with self._stdin_of(process) as stdin:
+                yield self._request(
+                    process,
+                    process.command,
+                    environment,
+                    identity,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    listening=listening,
+                    cgroup=cgroup,
+                    death_signal=death_signal(process),
+                )
+        finally:
+            _close(stdout, stderr)
 
     def go_on(self, process: Process) -> None:
         """Take over what a process that is there was given by a former daemon."""
@@ -158,7 +159,8 @@ class Preparation:
         """Make everything ready for the stop command. Raises SpawnError."""
         identity = self._identities.of(process.user, process.unix_group)
         environment = self._environment_of(process, identity) | {"SUPERVISOR_PID": str(pid)}
-        with self._outputs.writers(process, _uid(identity)) as (stdout, stderr):
+        stdout, stderr = self._outputs.writers(process, _uid(identity))
+        try:
             yield self._request(
                 process,
                 process.stop_command,
@@ -167,6 +169,8 @@ class Preparation:
                 stdout=stdout,
                 stderr=stderr,
             )
+        finally:
+            _close(stdout, stderr)
 
     def _request(
         self,
@@ -241,6 +245,12 @@ class Preparation:
 
 def _uid(identity: Identity | None) -> int:
     return os.geteuid() if identity is None else identity.uid
+
+
+def _close(stdout: int, stderr: int) -> None:
+    os.close(stdout)
+    if stderr != stdout:
+        os.close(stderr)
 
 
 def _working_directory() -> str:

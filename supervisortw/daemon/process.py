@@ -14,10 +14,11 @@ from supervisortw.core.states import ALIVE, UNSETTLED, State
 from supervisortw.core.status import Outcome, ProgramStatus, Result
 from supervisortw.daemon.admission import Prospect
 from supervisortw.daemon.ended import told_ending, told_escaped
-from supervisortw.daemon.slot import Means, Slot
+from supervisortw.daemon.inherited import InheritedSlot
+from supervisortw.daemon.slot import Means
 
 
-class ManagedProcess(Slot):
+class ManagedProcess(InheritedSlot):
     """Keeps one process as operators want it to be."""
 
     def __init__(self, program: Process, means: Means) -> None:

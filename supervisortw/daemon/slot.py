@@ -22,15 +22,7 @@ from twisted.python.failure import Failure
 from supervisortw.core import lifecycle, lifeevents, telling
 from supervisortw.core.born import Born
 from supervisortw.core.ended import Ended
-from supervisortw.core.exits import (
-    DAEMON_DEATH,
-    NOT_READY,
-    RELOAD,
-    WATCHDOG,
-    Exit,
-    Oom,
-    is_right,
-)
+from supervisortw.core.exits import DAEMON_DEATH, RELOAD, Exit, Oom, is_right
 from supervisortw.core.lifecycle import Life
 from supervisortw.core.lifeevents import Effect, Event
 from supervisortw.core.memory import Memory
@@ -41,6 +33,7 @@ from supervisortw.core.signals import signal_name
 from supervisortw.core.spawnid import SpawnId
 from supervisortw.core.states import ALIVE, State
 from supervisortw.core.text import one_line
+from supervisortw.core.whoasked import note_who_asked
 from supervisortw.daemon.admission import Admission
 from supervisortw.daemon.ended import ended_by
 from supervisortw.daemon.events import EventBus, StateChanged
@@ -61,9 +54,9 @@ class Means:
     ``go_on(process)`` takes over what a process that is there was given by a former daemon, and
     ``drain(process)`` takes in the output that is there, before the end of a process is told.
     ``start_clock()`` is the time by which the system tells when processes were started.
-    ``record(name, memory, exit)`` writes down what a slot remembers, and how its process has just ended:
-    ``exit()`` looks into that, when there is time for it.
-    ``wall_clock()`` is the time of day, in seconds since 1970.
+    ``record(name, memory, exit)`` writes down what a slot remembers, and how its last process has ended.
+    ``wall_clock()`` is the time of day, in seconds since 1970. ``later(slot)`` calls `Slot.attend`
+    once nothing is more urgent.
     """
 
     clock: Clock
@@ -77,10 +70,11 @@ class Means:
     go_on: Callable[[Process], None]
     drain: Callable[[Process], None]
     start_clock: Callable[[], float]
-    record: Callable[[str, Memory, Callable[[], Exit] | None], None]
+    record: Callable[[str, Memory, Exit | None], None]
     oom: OomKills
     wall_clock: Callable[[], float]
     random: Callable[[], float] = random.random
+    later: Callable[[Slot], object] = lambda slot: slot.attend()
 
 
 # Changes by which another process has followed on one that was there.
@@ -88,7 +82,6 @@ _FOLLOWING = {(before, State.STARTING) for before in ALIVE} | {
     (State.RUNNING, State.RUNNING),
     (State.STOPPING, State.RUNNING),
 }
-_STOPPABLE = frozenset(State) - {State.STOPPED, State.EXITED, State.FATAL}
 
 
 class Slot:
@@ -103,6 +96,9 @@ class Slot:
         self._told = State.STOPPED
         self._said = ""
         self._spawn_began = 0.0
+        self._is_new = False  # there is a process that was not seen to yet
+        self._is_due = False  # to be attended to later
+        self._made_at: float | None = None  # by the time of day
         self._timer: Timer | None = None
         self._events: deque[Event] = deque()
         self._handling = False
@@ -149,6 +145,8 @@ class Slot:
 
         An effect may itself make an event happen at once (a spawn that fails); it waits its turn.
         """
+        if self._is_new:
+            self.attend()
         self._events.append(event)
         if self._handling:
             return
@@ -158,9 +156,8 @@ class Slot:
                 self._step(self._events.popleft())
         finally:
             self._handling = False
-        # What leads on in a moment is written down together with what comes then. But how a process has
-        # ended, nobody would know any more.
-        if self._exit is not None or self.life.state is not State.WAITING or not self._is_passing():
+        # What leads on in a moment is written down together with what comes then.
+        if self.memory.life.state is not State.WAITING or not self._is_passing():
             self._record()
         self.prospects_changed()
 
@@ -171,7 +168,7 @@ class Slot:
         memory = self.memory
         before = memory.life
         memory.life, effects = lifecycle.step(before, self.program, event)
-        self._note_who_asked(event, before)
+        note_who_asked(memory, self.program, event, before)
         self._is_recorded = self._is_recorded and memory.life is before
         for effect in effects:
             self._carry_out(effect)
@@ -185,19 +182,20 @@ class Slot:
     def _record(self) -> None:
         if not self._is_recorded:
             self._is_recorded = True
-            exit, self._exit = self._exit, None
-            self._means.record(self.program.name, self.memory, exit)
+            look, self._exit = self._exit, None
+            self._means.record(self.program.name, self.memory, look() if look else None)
 
     def _is_passing(self) -> bool:
         """True in a state that is over in a moment: it only leads from one to the next."""
-        state = self.life.state
-        if state is State.WAITING:
+        life = self.memory.life
+        if life.state is State.WAITING:
             return bool(self._events) or self._means.admission.is_next(self)
-        return state is State.STARTING and not self.life.spawned
+        return life.state is State.STARTING and not life.spawned
 
     def _publish(self) -> None:
+        made_at, self._made_at = self._made_at, None
         change = StateChanged(
-            time=self._means.wall_clock(),
+            time=self._means.wall_clock() if made_at is None else made_at,
             name=self.program.name,
             before=self._told,
             after=self.life.state,
@@ -212,43 +210,25 @@ class Slot:
         change, last = (self._told, self.life.state), self.memory.last
         return telling.end_before(last) if last is not None and change in _FOLLOWING else ""
 
-    def _note_who_asked(self, event: Event, before: Life) -> None:
-        memory, was = self.memory, before.state
-        if isinstance(event, lifeevents.RestartAsked):
-            memory.asked = True
-            if was in {State.STARTING, State.RUNNING}:
-                memory.stopped_by = event.by
-        elif isinstance(event, lifeevents.StartAsked):
-            memory.asked = was not in {State.STARTING, State.RUNNING}
-        elif isinstance(event, lifeevents.StopAsked):
-            memory.asked = False
-            is_stopped = was is State.STOPPING and before.next is State.STOPPED
-            if was in _STOPPABLE and not is_stopped:
-                memory.stopped_by = event.by
-        elif isinstance(event, lifeevents.TimedOut) and self.life.state is State.STOPPING:
-            if was is State.STARTING:
-                memory.fault, memory.stopped_by = telling.not_ready(event.uptime), NOT_READY
-            elif was is State.RUNNING:
-                memory.fault, memory.stopped_by = telling.silent(self.program), WATCHDOG
-
     def _carry_out(self, effect: Effect) -> None:
-        if isinstance(effect, lifeevents.Await):
-            self._means.admission.ask(self)
-        elif isinstance(effect, lifeevents.CancelAwait):
-            self._means.admission.cancel(self)
-        elif isinstance(effect, lifeevents.Spawn):
-            self._spawn()
-        elif isinstance(effect, lifeevents.RunStopCommand):
-            self._means.stop_command.run(self.program, self.pid, self._stop_command_ended)
-        elif isinstance(effect, lifeevents.Signal):
-            self._signal_all(effect.number)
-        elif isinstance(effect, lifeevents.SetTimer):
-            self._set_timer(effect.seconds)
-        elif isinstance(effect, lifeevents.ExtendTimer):
-            self._is_recorded = False
-            self._set_timer(max(effect.seconds, self.memory.due - self._clock.seconds()))
-        else:
-            self._cancel_timer()
+        match effect:
+            case lifeevents.CancelTimer():
+                self._cancel_timer()
+            case lifeevents.Await():
+                self._means.admission.ask(self)
+            case lifeevents.Spawn():
+                self._spawn()
+            case lifeevents.SetTimer(seconds):
+                self._set_timer(seconds)
+            case lifeevents.Signal(number):
+                self._signal_all(number)
+            case lifeevents.RunStopCommand():
+                self._means.stop_command.run(self.program, self.pid, self._stop_command_ended)
+            case lifeevents.CancelAwait():
+                self._means.admission.cancel(self)
+            case lifeevents.ExtendTimer(seconds):
+                self._is_recorded = False
+                self._set_timer(max(seconds, self.memory.due - self._clock.seconds()))
 
     def _signal_all(self, number: int) -> None:
         """Signal whatever the stop is for."""
@@ -300,9 +280,10 @@ class Slot:
     @property
     def is_being_made(self) -> bool:
         """True from its admission until its process is there, or could not be made."""
-        if self.life.state is State.WAITING:
+        memory = self.memory
+        if memory.life.state is State.WAITING:
             return bool(self._events)
-        return self.life.state is State.STARTING and not self.life.spawned
+        return memory.life.state is State.STARTING and not memory.pid
 
     def admitted(self) -> None:
         """Start."""
@@ -323,8 +304,10 @@ class Slot:
         self._sent = None
         try:
             memory.spawn = self._means.new_spawn_id(self.program.name)
-            # Written down before it is there: who finds its mark later knows whose it is.
-            self._record()
+            # Written down before it is there: who finds its mark later knows whose it is. How the one
+            # before has ended can wait until then.
+            self._is_recorded = True
+            self._means.record(self.program.name, memory, None)
             self._spawn_began = self._means.start_clock()
             with self._means.prepare(self.program, memory.spawn) as request:
                 self._oom_kills = self._means.oom.in_cgroup(self.program)
@@ -334,17 +317,40 @@ class Slot:
             return
         spawning.addCallbacks(self._spawned, self._not_spawned)
 
-    def _spawned(self, transport: IProcessTransport, born: Born | None = None) -> None:
+    def _spawned(self, transport: IProcessTransport) -> None:
+        self._is_there(transport)
+        self._means.admission.moved(self)
+        self._attend_later()
+
+    def _is_there(self, transport: IProcessTransport, born: Born | None = None) -> None:
         pid = transport.pid
         assert pid is not None
         self._transport = transport
+        self._is_new = True
         memory = self.memory
         memory.pid = memory.sid = pid
         now = self._means.start_clock()
         memory.born = born or Born(self._spawn_began, now)
         # One that a former daemon has made is older than our knowledge of it.
         memory.started = self._clock.seconds() - max(0.0, now - memory.born.latest)
-        self.handle(lifeevents.Spawned())
+        self._made_at = self._means.wall_clock()
+
+    def attend(self) -> None:
+        """See to the process that was made, and write down how the one before has ended.
+
+        The first is done before anything else happens to it, at the latest.
+        """
+        self._is_due = False
+        if self._is_new:
+            self._is_new = False
+            self.handle(lifeevents.Spawned())
+        elif self._exit is not None:
+            self.note()
+
+    def _attend_later(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._means.later(self)
 
     def _not_spawned(self, failure: Failure) -> None:
         failure.trap(SpawnError)
@@ -354,6 +360,7 @@ class Slot:
         self.handle(lifeevents.SpawnFailed(error.permanent, self._moment()))
 
     def _exited(self, reason: BaseException, *, again: bool = False) -> None:
+        self.attend()
         self._means.drain(self.program)
         memory = self.memory
         uptime = self._uptime()
@@ -364,19 +371,21 @@ class Slot:
         # A stop is over when the whole session is empty; otherwise only the group has to be, which
         # costs no walk through all processes of the machine.
         others_left = self.program.stop_scope is StopScope.SESSION and (
-            self.life.state is State.STOPPING or self._means.sessions.has_others(memory.sid)
+            memory.life.state is State.STOPPING or self._means.sessions.has_others(memory.sid)
         )
         self._is_recorded = False
         memory.asked = memory.asked or again
         code, moment = memory.last.code, self._moment()
         self.handle(lifeevents.Exited(code, uptime, others_left, moment, again))
+        if self._exit is not None:
+            self._attend_later()
         if others_left:
             self._means.sessions.when_empty(memory.sid, self._emptied)
 
     def _exit_of(self, ended: Ended, *, again: bool) -> Callable[[], Exit]:
         """Return what makes the record of the end of the process, which can wait."""
         memory, means, by = self.memory, self._means, ""
-        is_stopped = self.life.state is State.STOPPING
+        is_stopped = memory.life.state is State.STOPPING
         if is_stopped:
             by = memory.stopped_by
         elif again:
@@ -384,10 +393,11 @@ class Slot:
         elif self._sent is not None and self._sent[0] == ended.signal:
             by = self._sent[1]
         is_strange = ended.signal == signal.SIGKILL and not is_stopped and not by
-        expected = is_right(self.program, ended.code) or (is_stopped and not memory.fault)
+        is_asked_for = is_stopped and not memory.fault
         when, program, before = means.wall_clock(), self.program, self._oom_kills
 
         def look() -> Exit:
+            expected = is_right(program, ended.code) or is_asked_for
             oom = means.oom.verdict(program, before) if is_strange else Oom.NO
             return Exit(when=when, ended=ended, expected=expected, oom=oom, stopped_by=by)
 
@@ -426,62 +436,6 @@ class Slot:
         if self.pid:
             self.memory.outdated = True
             self.note()
-
-    # Going on where a former daemon was.
-
-    def remember(self, memory: Memory) -> None:
-        """Be as the slot of a former daemon was; `adopt` or `lost` follow, and nothing before them."""
-        self.memory = memory
-        self._told = memory.life.state
-
-    def adopt(self, transport: IProcessTransport | None, born: Born | None = None) -> None:
-        """Go on, with the process that there is, if there is one; it was ``born`` then."""
-        self._transport = transport
-        if transport is not None:
-            self._means.go_on(self.program)
-            self._oom_kills = self._means.oom.in_cgroup(self.program)
-        memory = self.memory
-        if self.is_cut_short and transport is not None:
-            self._spawned(transport, born)
-            self._guard_session()
-            self._means.admission.adopt(self)
-            return
-        if transport is not None or memory.life.state is State.STOPPING:
-            self._guard_session()
-            self._means.admission.adopt(self)
-        if memory.life.state is State.STOPPING and not memory.pid:
-            self._means.sessions.when_empty(memory.sid, self._emptied)
-        self.handle(lifeevents.Adopted(self._remaining()))
-
-    def lost(self, reason: BaseException, *, again: bool = False) -> None:
-        """Go on without the process that there was: it ended, for ``reason``, while nobody looked.
-
-        ``again`` has another one started in its place, however it ended.
-        """
-        self._guard_session()
-        if self.life.state is State.STOPPING:  # others of its session may have to be ended
-            self.handle(lifeevents.Adopted(self._remaining()))
-        self._exited(reason, again=again)
-
-    def make_anew(self) -> None:
-        """Have another process in place of the one that there is."""
-        if self.life.state in {State.STARTING, State.RUNNING}:
-            by = RELOAD if self.memory.outdated else DAEMON_DEATH
-            self.handle(lifeevents.RestartAsked(by))
-
-    def _remaining(self) -> float:
-        return max(0.0, self.memory.due - self._clock.seconds())
-
-    def _guard_session(self) -> None:
-        """Have nobody taken for one of its session who has got the number since."""
-        memory = self.memory
-        if self.program.stop_scope is StopScope.SESSION and memory.born is not None:
-            self._means.sessions.adopt(memory.sid, memory.born)
-
-    @property
-    def is_cut_short(self) -> bool:
-        """True if it is not known whether its process was made."""
-        return self.life.state is State.STARTING and not self.life.spawned
 
 
 class _Protocol(ProcessProtocol):

@@ -60,13 +60,12 @@ class Supervisor:
         self.outputs = Outputs(surroundings.daemon_log, surroundings.output_for)
         self.roster = Roster()
         around = self._around = surroundings
-        settings = configuration.settings
         self.admission = Admission(
             around.clock,
             self.roster.prospect,
             together=partial(starting, around.journal, around.spawner),
-            max_starting=settings.max_starting,
-            start_delay=settings.start_delay,
+            max_starting=configuration.settings.max_starting,
+            start_delay=configuration.settings.start_delay,
         )
         self._preparation = Preparation(
             environment=around.environment,
@@ -99,6 +98,7 @@ class Supervisor:
             random=around.random,
             oom=around.oom,
             wall_clock=around.wall_clock,
+            later=around.later,
         )
         self._renewal = Renewal(
             self.roster,

@@ -26,6 +26,7 @@ from supervisortw.daemon.preparation import (
     StandardInputs,
 )
 from supervisortw.daemon.remembered import Remembered
+from supervisortw.daemon.slot import Slot
 from supervisortw.interfaces import Clock, Sessions, Spawner
 
 
@@ -43,7 +44,8 @@ class Surroundings:
     its journal, and ``adoption`` brings it together with what is there; None if there is nothing to go on
     with.
     ``remembered`` are the processes that operators have stopped for longer than that, and ``oom`` tells
-    who was killed because memory ran out. ``history`` listens to the ``bus`` already.
+    who was killed because memory ran out. ``history`` listens to the ``bus`` already. ``later`` is for
+    `Means`.
     """
 
     clock: Clock
@@ -74,3 +76,4 @@ class Surroundings:
     oom: OomKills
     random: Callable[[], float] = random.random
     wall_clock: Callable[[], float] = time.time
+    later: Callable[[Slot], object] = Slot.attend

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fakes.asking import Asked
@@ -25,7 +25,7 @@ from supervisortw.daemon.admission import Admission, Prospect
 from supervisortw.daemon.events import EventBus
 from supervisortw.daemon.oom import OomKills
 from supervisortw.daemon.process import ManagedProcess
-from supervisortw.daemon.slot import Means
+from supervisortw.daemon.slot import Means, Slot
 from supervisortw.daemon.stopcommand import StopCommand
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import SpawnRequest
@@ -53,6 +53,8 @@ class Bench:
         bus = EventBus()
         bus.subscribe(self.listener)
         self.chance = 0.5
+        self.is_calm = True
+        self.unattended: list[Slot] = []
         self.recorded: list[dict[str, object]] = []
         self.exits: list[Exit] = []
         self.gone_on: list[str] = []
@@ -75,13 +77,26 @@ class Bench:
                 self.clock, self.stop_spawner, self.sessions, self._prepare_stop_command
             ),
             admission=self.admission,
+            later=self._attend,
         )
         self.process = ManagedProcess(process("web", **keys), means)
 
-    def _record(self, name: str, memory: Memory, exit: Callable[[], Exit] | None) -> None:
+    def _attend(self, slot: Slot) -> None:
+        if self.is_calm:
+            slot.attend()
+        else:
+            self.unattended.append(slot)
+
+    def calm_down(self) -> None:
+        """Let happen what has waited for there being nothing more urgent."""
+        self.is_calm = True
+        while self.unattended:
+            self.unattended.pop(0).attend()
+
+    def _record(self, name: str, memory: Memory, exit: Exit | None) -> None:
         self.recorded.append(json.loads(f"{{{memory.to_json()}}}"))
         if exit is not None:
-            self.exits.append(exit())
+            self.exits.append(exit)
 
     def _new_spawn_id(self, name: str) -> SpawnId:
         return SpawnId(daemon="abc", name=name, number=len(self.prepared) + 1)

@@ -30,7 +30,9 @@ from supervisortw.core.model import (
 from supervisortw.core.status import ProgramStatus
 from supervisortw.daemon.adoption import Adoption
 from supervisortw.daemon.events import EventBus
+from supervisortw.daemon.herald import Herald
 from supervisortw.daemon.oom import OomKills
+from supervisortw.daemon.slot import Slot
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.daemon.surroundings import Surroundings
 from supervisortw.errors import SpawnError
@@ -76,7 +78,7 @@ class FakeDaemon:
     """A Supervisor, and everything that it was given.
 
     ``next`` is what it will find when it reads its configuration again; ``loading`` and
-    ``applying`` are what that then waits for.
+    ``applying`` are what that then waits for. If it is ``calm`` nothing waits for a later turn that can.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class FakeDaemon:
         clock: Clock | None = None,
         last_pid: int = 100,
         vmstat: str = "/nowhere",
+        calm: bool = False,
     ) -> None:
         self.clock = clock or Clock()
         self.spawner = FakeSpawner(last_pid)
@@ -112,6 +115,7 @@ class FakeDaemon:
         self.cgroups = FakeCgroups()
         self.remembered = FakeRemembered()
         self.journal = FakeJournal(TOKEN, left or Left())
+        herald = Herald(self.clock, Slot.attend, together=self.journal.together)
         bus = EventBus()
         bus.subscribe(self.listener)
         self.history = FakeHistory(self.clock)
@@ -147,6 +151,7 @@ class FakeDaemon:
                 oom=OomKills(self.clock, self.cgroups, vmstat),
                 wall_clock=lambda: self.clock.seconds() + DAYBREAK,
                 random=lambda: 0.5,
+                later=Slot.attend if calm else herald.take,
             ),
         )
 

@@ -22,7 +22,7 @@ class FakeJournal(Journal):
             self.lines += lines.split("\n")
 
     def write_anew(self) -> None:
-        self._write_all()
+        self.flush()
         self.lines = self._all_lines()
 
     def remove(self) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import termios
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +27,7 @@ from supervisortw.errors import SpawnError
 from supervisortw.interfaces import DescriptorStore
 
 DESCRIPTORS = "/proc/self/fd"
+NOTHING = bytes(4)  # what FIONREAD answers, as a C int
 PIPE_BYTES = 64 * 1024  # that a pipe has room for, as systems make them
 
 
@@ -133,6 +135,8 @@ class LogPipe:
 
     def drain(self) -> None:
         """Take what is in the pipe now, up to LIMITS.log_drain_bytes."""
+        if self._ends is None or _is_empty(self._ends.reader):
+            return  # as nearly always, and this costs least
         taken = 0
         while taken < LIMITS.log_drain_bytes and (some := self._take()):
             taken += some
@@ -227,6 +231,14 @@ def _both_ends() -> _Ends:
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     return _Ends(reader, writer, os.geteuid())
+
+
+def _is_empty(pipe: int) -> bool:
+    """True if it is known that nothing is in a pipe."""
+    try:
+        return fcntl.ioctl(pipe, termios.FIONREAD, NOTHING) == NOTHING
+    except OSError:  # it is no pipe
+        return False
 
 
 def _enlarge(pipe: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from twisted.logger import Logger
@@ -17,7 +17,7 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import STDERR, Process
 from supervisortw.core.selection import unknown_name
 from supervisortw.daemon.logs.output import Log, Output
-from supervisortw.errors import LocalError, Refused
+from supervisortw.errors import LocalError, Refused, SpawnError
 from supervisortw.interfaces import Cancel
 
 log = Logger(namespace="supervisor")
@@ -65,34 +65,29 @@ class Outputs:
                 self._watch_again(name)
         return outdated
 
-    @contextlib.contextmanager
-    def writers(self, process: Process, owner: int) -> Iterator[tuple[int, int]]:
-        """Open descriptors for stdout and stderr of a new process, of user ``owner``.
+    def writers(self, process: Process, owner: int) -> tuple[int, int]:
+        """Return descriptors for stdout and stderr of a new process of user ``owner``, or one for both.
 
-        Raises SpawnError.
+        The caller closes them. Raises SpawnError.
         """
         stdout = self._outputs[process.name].writer(owner)
+        if process.stderr_logfile is None:
+            return stdout, stdout
         try:
-            if process.stderr_logfile is None:
-                yield stdout, stdout
-                return
-            stderr = self._outputs[process.name + STDERR].writer(owner)
-            try:
-                yield stdout, stderr
-            finally:
-                os.close(stderr)
-        finally:
+            return stdout, self._outputs[process.name + STDERR].writer(owner)
+        except SpawnError:
             os.close(stdout)
+            raise
 
     def drain(self, process: Process) -> None:
         """Take in what was written to the logs of a process up to now: it is about to be told of."""
-        for name in _paths(process):
+        for name in _names(process):
             if name in self._outputs:
                 self._outputs[name].drain()
 
     def are_read(self, process: Process) -> bool:
         """True if somebody reads what a process of a former daemon writes to its logs."""
-        return all(self._outputs[name].is_read() for name in _paths(process))
+        return all(self._outputs[name].is_read() for name in _names(process))
 
     def notes(self) -> list[str]:
         """Return what an operator should know about logs: what of them was lost, and why."""
@@ -157,6 +152,13 @@ class _Watch:
     name: str | None
     grown: Callable[[], None]
     cancel: Cancel
+
+
+def _names(process: Process) -> tuple[str, ...]:
+    """Return what the logs of a process are called."""
+    if process.stderr_logfile is None:
+        return (process.name,)
+    return process.name, process.name + STDERR
 
 
 def _paths(process: Process) -> dict[str, str]:

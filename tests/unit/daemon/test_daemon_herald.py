@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fakes.logged import log_lines
+
 from supervisortw.core.limits import LIMITS, Limits
 from supervisortw.core.states import State
 from supervisortw.daemon.events import EventBus, StateChanged
 from supervisortw.daemon.herald import Herald
+from supervisortw.daemon.nested import Nested
 
 
 class Turns:
@@ -34,7 +37,7 @@ class Listener:
         self.told: list[str] = []
         bus = EventBus()
         bus.subscribe(self._hear)
-        self.herald = Herald(self.clock, bus, limits)
+        self.herald = Herald(self.clock, bus.publish, limits=limits)
 
     def _hear(self, change: StateChanged) -> None:
         self.told.append(change.name)
@@ -130,3 +133,34 @@ def test_no_more_than_so_many_wait() -> None:
     listener.turn()
     listener.turn()
     assert listener.told == ["a", "b", "c", "d", "e"]
+
+
+def test_trouble_with_one_does_not_keep_the_others_waiting() -> None:
+    clock = Turns()
+    told: list[str] = []
+
+    def tell(name: str) -> None:
+        if name == "bad":
+            raise ValueError("no")
+        told.append(name)
+
+    herald = Herald(clock, tell)
+    for name in ("a", "bad", "b"):
+        herald.take(name)
+    with log_lines() as lines:
+        herald.catch_up()
+    assert told == ["a", "b"]
+    assert "telling of bad came to nothing" in lines[0]
+
+
+def test_what_is_told_in_a_turn_is_told_together() -> None:
+    listener = Listener()
+    depth = []
+    together = Nested(lambda: depth.append(len(listener.told)))
+    herald: Herald[str] = Herald(listener.clock, listener.told.append, together=together)
+    for name in "abc":
+        herald.take(name)
+    listener.turn()
+    listener.turn()
+    assert listener.told == ["a", "b", "c"]
+    assert depth == [3]

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,7 +79,7 @@ def test_what_happens_together_is_written_together(
     memory = Memory()
     with journal.together:
         with journal.together:
-            journal.process("web", memory, lambda: EXIT)
+            journal.process("web", memory, EXIT)
             journal.scaled("web", 1, 2)
         assert not writes
         memory.pid = 7
@@ -99,32 +98,10 @@ def test_what_happens_together_is_written_together(
     assert found.scaled == {"web": (1, 2)}
 
 
-def test_how_one_has_ended_is_looked_at_when_there_is_time(
-    directory: Path, journal: Journal
-) -> None:
-    looks: list[str] = []
-
-    def look() -> Exit:
-        looks.append("web")
-        return EXIT
-
-    with journal.together:
-        journal.process("web", UP, look)
-        journal.flush()
-        assert not looks
-        assert left(directory).processes == {"web": UP}
-    assert looks == ["web"]
-    assert list(left(directory).exits["web"]) == [EXIT]
-    with journal.together:
-        journal.process("web", UP, look)
-        assert journal.exits("web") == [EXIT, EXIT], "somebody asks for it at once"
-    assert looks == ["web"] * 2
-
-
 def test_who_goes_meanwhile_is_gone(directory: Path, journal: Journal) -> None:
     journal.process("db", Memory())
     with journal.together:
-        journal.process("web", UP, lambda: EXIT)
+        journal.process("web", UP, EXIT)
         journal.gone("web")
     assert left(directory).processes == {"db": Memory()}
     assert not left(directory).exits
@@ -134,7 +111,7 @@ def test_a_file_that_is_written_anew_meanwhile_tells_of_each_end_once(
     directory: Path, journal: Journal
 ) -> None:
     with journal.together:
-        journal.process("web", UP, lambda: EXIT)
+        journal.process("web", UP, EXIT)
         journal.write_anew()
         assert left(directory).processes == {"web": UP}
     assert list(left(directory).exits["web"]) == [EXIT]
@@ -299,10 +276,10 @@ KILLED = replace(CODE_1, when=6.0, stopped_by="root")
 
 def test_ends_are_kept_with_the_process(directory: Path, journal: Journal) -> None:
     journal.process("web", UP)
-    journal.process("web", Memory(), lambda: CODE_1)
+    journal.process("web", Memory(), CODE_1)
     assert list(left(directory).exits["web"]) == [CODE_1]
     journal.process("web", UP)
-    journal.process("web", Memory(), lambda: KILLED)
+    journal.process("web", Memory(), KILLED)
     assert journal.exits("web") == list(left(directory).exits["web"]) == [CODE_1, KILLED]
     journal.write_anew()
     assert journal.exits("web") == list(left(directory).exits["web"]) == [CODE_1, KILLED]
@@ -314,11 +291,11 @@ def test_ends_are_kept_with_the_process(directory: Path, journal: Journal) -> No
 
 
 def test_a_later_daemon_has_the_ends_of_the_one_before(directory: Path, journal: Journal) -> None:
-    journal.process("web", Memory(), lambda: CODE_1)
+    journal.process("web", Memory(), CODE_1)
     before = left(directory)
     before.exits["lost"] = before.exits["web"]  # its own line was damaged
     later = Journal(str(directory), "boot 1", "abc", before)
-    later.process("web", Memory(), lambda: KILLED)
+    later.process("web", Memory(), KILLED)
     assert later.exits("web") == [CODE_1, KILLED]
     assert list(left(directory).exits) == ["web"]
     later.close()
@@ -326,7 +303,7 @@ def test_a_later_daemon_has_the_ends_of_the_one_before(directory: Path, journal:
 
 def test_each_process_has_only_its_last_ends(directory: Path, journal: Journal) -> None:
     for number in range(LIMITS.exits_kept + 5):
-        journal.process("web", Memory(), partial(replace, CODE_1, when=float(number)))
+        journal.process("web", Memory(), replace(CODE_1, when=float(number)))
     kept = [exit.when for exit in journal.exits("web")]
     assert kept == [float(number) for number in range(5, LIMITS.exits_kept + 5)]
     journal.write_anew()
@@ -339,7 +316,7 @@ def test_all_together_have_room_in_the_journal(
     monkeypatch.setattr(module, "LIMITS", replace(LIMITS, exits_written=10))
     for number in range(8):
         for name in ("a", "b", "c"):
-            journal.process(name, Memory(), partial(replace, CODE_1, when=float(number)))
+            journal.process(name, Memory(), replace(CODE_1, when=float(number)))
     journal.write_anew()
     found = left(directory).exits
     assert set(found) == {"a", "b", "c"}

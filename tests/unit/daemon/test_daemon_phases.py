@@ -11,7 +11,7 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.states import State
 from supervisortw.daemon.phases import ending
 
-NAMES = [f"p{number:02}" for number in range(LIMITS.spawns_together + 3)]
+NAMES = [f"p{number:02}" for number in range(LIMITS.spawns_under_way + 3)]
 
 
 @pytest.fixture
@@ -34,6 +34,7 @@ def kill_all(daemon: FakeDaemon) -> list[int]:
 
 def test_all_are_back(daemon: FakeDaemon) -> None:
     old = kill_all(daemon)
+    daemon.pass_time()
     assert daemon.up() == NAMES
     assert not {daemon.pid(name) for name in NAMES} & set(old)
     left = daemon.journal.left
@@ -49,15 +50,18 @@ def test_each_mark_is_written_before_anybody_is_started(
 
     def look(*arguments: object) -> object:
         left = daemon.journal.left
-        being_made = [name for name in NAMES if is_being_made(left.processes[name].life)]
-        assert 1 <= len(being_made) <= LIMITS.spawns_together
-        assert all(left.processes[name].spawn.number > len(NAMES) for name in being_made)
-        seen.append(being_made[0])
+        mark = daemon.supervisor.roster[NAMES[len(seen)]].memory.spawn
+        assert mark.number > len(NAMES)
+        assert left.processes[mark.name].spawn == mark
+        assert is_being_made(left.processes[mark.name].life)
+        seen.append(mark.name)
         return run(*arguments)
 
     monkeypatch.setattr(daemon.spawner, "_run", look)
     kill_all(daemon)
-    assert len(seen) == len(NAMES)
+    assert seen == NAMES
+    assert not daemon.journal.left.exits, "that can wait"
+    daemon.pass_time()
     assert set(daemon.journal.left.exits) == set(NAMES)
 
 
@@ -73,5 +77,6 @@ def test_what_fails_in_between_leaves_nothing_unwritten(daemon: FakeDaemon) -> N
 
     with pytest.raises(KeyError):
         fail()
+    daemon.pass_time()
     assert daemon.pid("p00") == daemon.journal.left.processes["p00"].pid
     assert len(daemon.journal.left.exits["p00"]) == 1

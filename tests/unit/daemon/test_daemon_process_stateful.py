@@ -119,6 +119,14 @@ class OneProgram(RuleBasedStateMachine):
         self.bench.prospects["db"] = prospect
         self.bench.admission.look_again("db")
 
+    @rule()
+    def get_busy(self) -> None:
+        self.bench.is_calm = False
+
+    @rule()
+    def calm_down(self) -> None:
+        self.bench.calm_down()
+
     @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 4.0, 30.0]))
     def pass_time(self, seconds: float) -> None:
         self.bench.pass_time(seconds)
@@ -141,7 +149,7 @@ class OneProgram(RuleBasedStateMachine):
         bench = self.bench
         left = bool(bench.sessions.others)
         if bench.state in UP:
-            assert bench.process.up is bench.process.life.spawned
+            assert bench.process.up is (bench.process.life.spawned or bench.process._is_new)
         elif bench.state is not State.STOPPING:
             assert not bench.process.up
             assert not left
@@ -150,6 +158,8 @@ class OneProgram(RuleBasedStateMachine):
     def exactly_the_timers_that_are_needed(self) -> None:
         bench = self.bench
         bench.pass_time()  # what happens in the same moment
+        if bench.unattended:
+            return
         program = bench.process.program
         watched = program.notify and program.watchdog_seconds > 0
         timed = {State.STARTING, State.STOPPING, State.BACKOFF}
@@ -170,6 +180,7 @@ class OneProgram(RuleBasedStateMachine):
         if not hasattr(self, "bench"):
             return
         bench = self.bench
+        bench.calm_down()
         bench.spawner.failures.clear()
         bench.sessions.obedient = True
         self.change_prospects(READY)

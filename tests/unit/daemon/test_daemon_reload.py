@@ -146,7 +146,7 @@ class TestRowsOfThePlan:
         assert told(result) == [("web", Result.RESTARTED)]
 
     def test_removals_come_first_then_the_others_by_priority(self) -> None:
-        daemon = booted(program("old"), program("changed", priority=7))
+        daemon = booted(program("old"), program("changed", priority=7), calm=True)
         daemon.listener.changes.clear()
         reload(
             daemon,

@@ -134,7 +134,7 @@ class Driven(FakeDaemon):
         self.lines: list[Line] = []
         self.starts = dict.fromkeys(plans, 0)
         self.plans = plans
-        super().__init__(*programs, settings=own)
+        super().__init__(*programs, settings=own, calm=True)
         self.spawner.broken = {
             name: f"cannot execute {name}" for name, plan in plans.items() if plan["exec_fails"]
         }
