@@ -97,7 +97,6 @@ class Slot:
         self._said = ""
         self._spawn_began = 0.0
         self._is_new = False  # there is a process that was not seen to yet
-        self._is_due = False  # to be attended to later
         self._made_at: float | None = None  # by the time of day
         self._timer: Timer | None = None
         self._events: deque[Event] = deque()
@@ -320,7 +319,7 @@ class Slot:
     def _spawned(self, transport: IProcessTransport) -> None:
         self._is_there(transport)
         self._means.admission.moved(self)
-        self._attend_later()
+        self._means.later(self)
 
     def _is_there(self, transport: IProcessTransport, born: Born | None = None) -> None:
         pid = transport.pid
@@ -340,17 +339,11 @@ class Slot:
 
         The first is done before anything else happens to it, at the latest.
         """
-        self._is_due = False
         if self._is_new:
             self._is_new = False
             self.handle(lifeevents.Spawned())
         elif self._exit is not None:
             self.note()
-
-    def _attend_later(self) -> None:
-        if not self._is_due:
-            self._is_due = True
-            self._means.later(self)
 
     def _not_spawned(self, failure: Failure) -> None:
         failure.trap(SpawnError)
@@ -378,7 +371,7 @@ class Slot:
         code, moment = memory.last.code, self._moment()
         self.handle(lifeevents.Exited(code, uptime, others_left, moment, again))
         if self._exit is not None:
-            self._attend_later()
+            self._means.later(self)
         if others_left:
             self._means.sessions.when_empty(memory.sid, self._emptied)
 
