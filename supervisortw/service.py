@@ -147,7 +147,9 @@ class DaemonService(Service):
             configuration,
             Surroundings(
                 clock=reactor,
-                spawner=PosixSpawner(reactor, watcher, self._file_limit),
+                spawner=PosixSpawner(
+                    reactor, watcher, self._file_limit, telling=self._journal.together
+                ),
                 sessions=posix_sessions(
                     reactor,
                     self._in_thread,

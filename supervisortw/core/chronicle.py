@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from supervisortw.core.exits import Exit
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
 from supervisortw.core.model import STDERR
-from supervisortw.core.plain import LARGEST, quoted
+from supervisortw.core.plain import LARGEST, Reader, quoted
 
 FORMAT = 1
 LONGEST_NAME = 512
@@ -64,6 +64,16 @@ def opening(world: str, token: str, spawns: int) -> str:
 def process(name: str, memory: Memory) -> str:
     """Return the line about a process."""
     return f'{{"process":{quoted(name)},{memory.to_json()}}}'
+
+
+def made(name: str, memory: Memory) -> str:
+    """Return the line that the process is there whose mark the last line about it tells."""
+    born = memory.born
+    times = "" if born is None else f"{born.earliest:.6f},{born.latest:.6f}"
+    return (
+        f'{{"made":{quoted(name)},"spawn":{quoted(str(memory.spawn))},"pid":{memory.pid},'
+        f'"started":{memory.started:.6f},"born":[{times}]}}'
+    )
 
 
 def exited(name: str, exit: Exit) -> str:
@@ -122,35 +132,61 @@ def _take(left: Left, line: object) -> None:
     """Take in one line. Raises ValueError if it makes no sense."""
     if not isinstance(line, dict):
         raise ValueError("no object")  # noqa: TRY004  # it is what a value is, not what type
-    if "journal" in line:
-        _take_opening(left, line)
-    elif "process" in line:
-        name, memory = _text(line, "process"), Memory.from_plain(line)
-        left.processes[name] = memory
-        if memory.spawn is not None:
-            left.spawns = max(left.spawns, memory.spawn.number)
-    elif "exit" in line:
-        name, exit = _text(line, "exit"), Exit.from_plain(line)
-        left.exits.setdefault(name, deque(maxlen=LIMITS.exits_kept)).append(exit)
-    elif "gone" in line:
-        name = _text(line, "gone")
-        left.processes.pop(name, None)
-        for each in (name, name + STDERR):
-            left.logs.pop(each, None)
-        left.exits.pop(name, None)
-    elif "scaled" in line:
-        left.scaled[_text(line, "scaled")] = _number(line, "said"), _number(line, "count")
-    elif "unscaled" in line:
-        left.scaled.pop(_text(line, "unscaled"), None)
-    elif "log" in line:
-        left.logs[_text(line, "log")] = _anchor(line)
-    elif "ending" in line:
-        left.ending, left.exit_code = True, _number(line, "ending")
-    else:
-        raise ValueError("nothing known")
+    for word, take in _TAKE.items():
+        if word in line:
+            take(left, line)
+            return
+    raise ValueError("nothing known")
 
 
-def _take_opening(left: Left, line: Mapping[str, Any]) -> None:
+Line = Mapping[str, Any]
+
+
+def _take_process(left: Left, line: Line) -> None:
+    memory = left.processes[_text(line, "process")] = Memory.from_plain(line)
+    if memory.spawn is not None:
+        left.spawns = max(left.spawns, memory.spawn.number)
+
+
+def _take_made(left: Left, line: Line) -> None:
+    memory, known = left.processes.get(_text(line, "made")), Reader(line)
+    mark, pid, born = known.mark("spawn"), known.number("pid"), known.born("born")
+    started = known.seconds("started")
+    if memory is not None and memory.spawn == mark:
+        memory.pid = memory.sid = pid
+        memory.started, memory.born = started, born
+
+
+def _take_exit(left: Left, line: Line) -> None:
+    name, exit = _text(line, "exit"), Exit.from_plain(line)
+    left.exits.setdefault(name, deque(maxlen=LIMITS.exits_kept)).append(exit)
+
+
+def _take_gone(left: Left, line: Line) -> None:
+    name = _text(line, "gone")
+    left.processes.pop(name, None)
+    for each in (name, name + STDERR):
+        left.logs.pop(each, None)
+    left.exits.pop(name, None)
+
+
+def _take_scaled(left: Left, line: Line) -> None:
+    left.scaled[_text(line, "scaled")] = _number(line, "said"), _number(line, "count")
+
+
+def _take_unscaled(left: Left, line: Line) -> None:
+    left.scaled.pop(_text(line, "unscaled"), None)
+
+
+def _take_log(left: Left, line: Line) -> None:
+    left.logs[_text(line, "log")] = _anchor(line)
+
+
+def _take_ending(left: Left, line: Line) -> None:
+    left.ending, left.exit_code = True, _number(line, "ending")
+
+
+def _take_opening(left: Left, line: Line) -> None:
     if line["journal"] != FORMAT:
         raise Foreign(f"its format is {line['journal']!r:.20}, and ours is {FORMAT}")
     token = _text(line, "token")
@@ -181,3 +217,16 @@ def _number(line: Mapping[str, Any], name: str) -> int:
     if type(value) is not int or not 0 <= value <= LARGEST:
         raise ValueError(f"no sensible value of {name}")
     return value
+
+
+_TAKE: dict[str, Callable[[Left, Line], None]] = {
+    "journal": _take_opening,
+    "process": _take_process,
+    "made": _take_made,
+    "exit": _take_exit,
+    "gone": _take_gone,
+    "scaled": _take_scaled,
+    "unscaled": _take_unscaled,
+    "log": _take_log,
+    "ending": _take_ending,
+}

@@ -20,6 +20,8 @@ log = Logger(namespace="supervisor")
 
 News = TypeVar("News")
 
+_NO_CONTEXT = nullcontext()
+
 
 class Herald(Generic[News]):
     """Calls ``tell`` with all news, in the order in which they came, but later.
@@ -33,7 +35,7 @@ class Herald(Generic[News]):
         clock: Clock,
         tell: Callable[[News], object],
         *,
-        together: AbstractContextManager[object] = nullcontext(),  # noqa: B008  # it has no state
+        together: AbstractContextManager[object] = _NO_CONTEXT,
         limits: Limits = LIMITS,
     ) -> None:
         self._clock = clock

@@ -62,6 +62,7 @@ class Journal:
         """Write what was gathered up to now."""
         for name, memory in self._changed.items():
             line = chronicle.process(name, memory)
+            self._lines.pop(("made", name), None)
             self._hold(("process", name), line)
             self._gathered.append(line)
         self._changed.clear()
@@ -81,6 +82,10 @@ class Journal:
         if not self.together:
             self.flush()
 
+    def made(self, name: str, memory: Memory) -> None:
+        """Write down that the process is there whose mark was written down; the rest comes later."""
+        self._write(("made", name), chronicle.made(name, memory))
+
     def exits(self, name: str) -> list[Exit]:
         """Return how the last processes of that name have ended, the oldest first."""
         self.flush()
@@ -92,6 +97,7 @@ class Journal:
         for each in (name, name + STDERR):
             self._lines.pop(("log", each), None)
         self._exits.pop(name, None)
+        self._lines.pop(("made", name), None)
         if self._lines.pop(("process", name), None) is not None:
             self._append(chronicle.gone(name))
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
@@ -47,6 +48,16 @@ from supervisortw.interfaces import Clock, Sessions, Spawner, SpawnRequest, Time
 Prepare = Callable[[Process, SpawnId], AbstractContextManager[SpawnRequest]]
 
 
+class Record(Protocol):
+    """Where slots write down what a later daemon has to know."""
+
+    def process(self, name: str, memory: Memory, exit: Exit | None = None) -> None:
+        """Write down what a slot remembers, and how its last process has ended."""
+
+    def made(self, name: str, memory: Memory) -> None:
+        """Write down no more than what a new process is known by; the rest comes later."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
     """What slots live by.
@@ -54,7 +65,6 @@ class Means:
     ``go_on(process)`` takes over what a process that is there was given by a former daemon, and
     ``drain(process)`` takes in the output that is there, before the end of a process is told.
     ``start_clock()`` is the time by which the system tells when processes were started.
-    ``record(name, memory, exit)`` writes down what a slot remembers, and how its last process has ended.
     ``wall_clock()`` is the time of day, in seconds since 1970. ``later(slot)`` calls `Slot.attend`
     once nothing is more urgent.
     """
@@ -70,7 +80,7 @@ class Means:
     go_on: Callable[[Process], None]
     drain: Callable[[Process], None]
     start_clock: Callable[[], float]
-    record: Callable[[str, Memory, Exit | None], None]
+    record: Record
     oom: OomKills
     wall_clock: Callable[[], float]
     random: Callable[[], float] = random.random
@@ -182,7 +192,7 @@ class Slot:
         if not self._is_recorded:
             self._is_recorded = True
             look, self._exit = self._exit, None
-            self._means.record(self.program.name, self.memory, look() if look else None)
+            self._means.record.process(self.program.name, self.memory, look() if look else None)
 
     def _is_passing(self) -> bool:
         """True in a state that is over in a moment: it only leads from one to the next."""
@@ -306,7 +316,7 @@ class Slot:
             # Written down before it is there: who finds its mark later knows whose it is. How the one
             # before has ended can wait until then.
             self._is_recorded = True
-            self._means.record(self.program.name, memory, None)
+            self._means.record.process(self.program.name, memory)
             self._spawn_began = self._means.start_clock()
             with self._means.prepare(self.program, memory.spawn) as request:
                 self._oom_kills = self._means.oom.in_cgroup(self.program)
@@ -318,6 +328,7 @@ class Slot:
 
     def _spawned(self, transport: IProcessTransport) -> None:
         self._is_there(transport)
+        self._means.record.made(self.program.name, self.memory)
         self._means.admission.moved(self)
         self._means.later(self)
 

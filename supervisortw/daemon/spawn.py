@@ -13,6 +13,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -35,8 +36,14 @@ from supervisortw.interfaces import SpawnRequest
 REASONS = (StepFailed, SpawnError, OSError, ValueError)  # for which there is no process
 
 
+_NO_CONTEXT = nullcontext()
+
+
 class PosixSpawner:
-    """Starts processes; see `Spawner` for the promise."""
+    """Starts processes; see `Spawner` for the promise.
+
+    ``telling`` is a context for telling what came of several that were started together.
+    """
 
     def __init__(
         self,
@@ -44,10 +51,12 @@ class PosixSpawner:
         watcher: ExitWatcher,
         file_limit: FileLimit,
         forker: ForkerLink | None = None,
+        telling: AbstractContextManager[object] = _NO_CONTEXT,
     ) -> None:
         posixspawn.close_on_exec()
         self._reactor = reactor
         self._watcher = watcher
+        self._telling = telling
         self._file_limit = file_limit
         self._forker = forker or ForkerLink(reactor, watcher, launch)
         self._nowhere = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -114,8 +123,10 @@ class PosixSpawner:
         self._due = False
         while self._waiting:
             assert self._table is not None
-            for order, made in self._table.run(partial(self._make_alike, self._table, began)):
-                self._tell(order, made)
+            alike = self._table.run(partial(self._make_alike, self._table, began))
+            with self._telling:
+                for order, made in alike:
+                    self._tell(order, made)
             if self._waiting and self._is_over(began):
                 self._due = True
                 self._reactor.callLater(0, self._next_turn)

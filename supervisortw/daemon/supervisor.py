@@ -94,7 +94,7 @@ class Supervisor:
             go_on=self._preparation.go_on,
             drain=self.outputs.drain,
             start_clock=around.start_clock,
-            record=around.journal.process,
+            record=around.journal,
             random=around.random,
             oom=around.oom,
             wall_clock=around.wall_clock,

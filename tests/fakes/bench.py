@@ -57,6 +57,7 @@ class Bench:
         self.unattended: list[Slot] = []
         self.recorded: list[dict[str, object]] = []
         self.exits: list[Exit] = []
+        self.made: list[int] = []  # that were written down before they were seen to
         self.gone_on: list[str] = []
         self.drained: list[str] = []
         means = Means(
@@ -69,7 +70,7 @@ class Bench:
             go_on=lambda process: self.gone_on.append(process.name),
             drain=lambda process: self.drained.append(process.name),
             start_clock=self.clock.seconds,
-            record=self._record,
+            record=_Record(self),
             oom=OomKills(self.clock, FakeCgroups(), "/nowhere"),
             wall_clock=lambda: self.clock.seconds() + DAYBREAK,
             random=lambda: self.chance,
@@ -92,11 +93,6 @@ class Bench:
         self.is_calm = True
         while self.unattended:
             self.unattended.pop(0).attend()
-
-    def _record(self, name: str, memory: Memory, exit: Exit | None) -> None:
-        self.recorded.append(json.loads(f"{{{memory.to_json()}}}"))
-        if exit is not None:
-            self.exits.append(exit)
 
     def _new_spawn_id(self, name: str) -> SpawnId:
         return SpawnId(daemon="abc", name=name, number=len(self.prepared) + 1)
@@ -164,3 +160,18 @@ class Bench:
         """Return in how many seconds something is due, apart from what is due in the next turn."""
         waits = [each.getTime() - self.clock.seconds() for each in self.clock.getDelayedCalls()]
         return [wait for wait in waits if wait > 0]
+
+
+class _Record:
+    """Keeps what is to be written down, for the bench."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def process(self, name: str, memory: Memory, exit: Exit | None = None) -> None:
+        self._bench.recorded.append(json.loads(f"{{{memory.to_json()}}}"))
+        if exit is not None:
+            self._bench.exits.append(exit)
+
+    def made(self, name: str, memory: Memory) -> None:
+        self._bench.made.append(memory.pid)

@@ -47,6 +47,19 @@ def test_the_last_line_about_something_holds() -> None:
     )
 
 
+def test_a_process_that_was_not_seen_to_yet_is_known() -> None:
+    mark = SpawnId(daemon="abc", name="web", number=3)
+    starting = Memory(life=Life(state=State.STARTING, wanted=True), spawn=mark, started=1.0)
+    there = replace(starting, pid=12, sid=12, started=9.25, born=Born(9.0, 9.5))
+    lines = [OPENING, chronicle.process("web", starting), chronicle.made("web", there)]
+    assert read(*lines).processes == {"web": there}
+    assert read(*lines, chronicle.process("web", UP)).processes == {"web": UP}
+    other = replace(there, spawn=mark._replace(number=2))
+    for line in (chronicle.made("web", other), chronicle.made("db", there)):
+        left = read(*lines[:2], line)
+        assert (left.processes, left.damaged) == ({"web": starting}, 0)
+
+
 ANCHOR = Anchor(epoch="0123abcd", start=10, floor=4, file=(2049, 77))
 
 
@@ -94,6 +107,9 @@ def test_the_highest_number_of_a_mark_counts_whoever_had_it() -> None:
         '{"process":"web","state":"SLEEPING"}',
         '{"process":""}',
         '{"process":7}',
+        '{"made":"web","spawn":"abc:web:1","pid":-1,"started":1.0,"born":[1,2]}',
+        '{"made":"web","spawn":"abc","pid":1,"started":1.0,"born":[1,2]}',
+        '{"made":7}',
         '{"gone":null}',
         '{"scaled":"web","said":-1,"count":2}',
         '{"ending":null}',

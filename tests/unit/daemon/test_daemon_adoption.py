@@ -307,6 +307,34 @@ class TestCutShort:
         daemon.pass_time(1)
         assert daemon.stand("web").state is State.RUNNING
 
+    def test_one_that_was_not_seen_to_goes_on_whatever_it_does_to_its_mark(self) -> None:
+        generations = Generations(WEB)
+        daemon = generations.daemon
+        daemon.pass_time(60)
+        daemon.spawner.exit(daemon.pid("web"), code=3)
+        pid, made = daemon.pid("web"), daemon.clock.seconds()
+        left = generations.die()
+        assert not left.processes["web"].life.spawned
+        generations.living.there[pid].mark = None
+        daemon.clock.advance(2)
+        daemon = generations.follow(left)
+        assert daemon.pid("web") == pid
+        assert daemon.stand("web").since == daemon.clock.seconds() - made
+        daemon.pass_time(5)
+        assert daemon.stand("web").state is State.RUNNING
+        assert not daemon.spawner.requests
+
+    def test_one_that_was_not_seen_to_and_has_ended_was_short(self) -> None:
+        generations = Generations(program("web", backoff_limit=5))
+        daemon = generations.daemon
+        daemon.pass_time(60)
+        daemon.spawner.exit(daemon.pid("web"), code=3)
+        left = generations.die()
+        generations.end_unseen(daemon.pid("web"), 4 << 8)
+        daemon = generations.follow(left)
+        assert daemon.stand("web").state is State.BACKOFF
+        assert exits(daemon, "web") == [(4, None, "")]
+
     def test_whoever_was_just_being_made_is_ended_first(self) -> None:
         generations = self.generations()
         generations.crash()
@@ -671,7 +699,8 @@ def test_whatever_happens_there_is_never_a_second_copy(
                 generations.living.there.pop(pid, None)
             else:
                 generations.end(pid, 1 << 8)
-            daemon.pass_time()
+            if choice:
+                daemon.pass_time()
         elif act == "crash":
             generations.crash()
         elif act == "die":

@@ -18,8 +18,11 @@ from supervisortw.core.born import Born
 from supervisortw.core.chronicle import Left
 from supervisortw.core.ended import Ended
 from supervisortw.core.exits import Exit
+from supervisortw.core.lifecycle import Life
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.memory import Memory
+from supervisortw.core.spawnid import SpawnId
+from supervisortw.core.states import State
 from supervisortw.daemon import journal as module
 from supervisortw.daemon.journal import Journal, what_was_left
 
@@ -96,6 +99,27 @@ def test_what_happens_together_is_written_together(
     assert found.processes == {"db": Memory(), "web": memory}
     assert list(found.exits["web"]) == journal.exits("web") == [EXIT]
     assert found.scaled == {"web": (1, 2)}
+
+
+def test_a_process_that_was_not_seen_to_yet_is_known(directory: Path, journal: Journal) -> None:
+    mark = SpawnId(daemon="abc", name="web", number=9)
+    memory = Memory(life=Life(state=State.STARTING, wanted=True), spawn=mark)
+    journal.process("web", memory)
+    memory.pid = memory.sid = 77
+    memory.born, memory.started = Born(1.0, 1.5), 1.25
+    journal.made("web", memory)
+    assert left(directory).processes == {"web": memory}
+    journal.write_anew()
+    assert left(directory).processes == {"web": memory}
+    journal.process("web", UP)
+    journal.write_anew()
+    assert b"made" not in (directory / "journal").read_bytes()
+    memory.pid = 0
+    journal.process("web", memory)
+    journal.made("web", UP)
+    journal.gone("web")
+    journal.write_anew()
+    assert left(directory).processes == {}
 
 
 def test_who_goes_meanwhile_is_gone(directory: Path, journal: Journal) -> None:

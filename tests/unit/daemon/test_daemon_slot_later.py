@@ -39,6 +39,7 @@ def test_the_process_is_there_and_can_be_steered(bench: Bench) -> None:
 def test_its_mark_was_written_down_and_the_rest_was_not(bench: Bench) -> None:
     assert last_recorded(bench) == (0, "STARTING")
     assert bench.recorded[-1]["spawn"] == "abc:web:2"
+    assert bench.made[-1] == bench.process.pid, "but for what it is known by"
     assert not bench.exits
     assert not bench.listener.changes
     assert bench.timers() == []
