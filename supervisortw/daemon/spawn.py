@@ -64,11 +64,12 @@ class PosixSpawner:
         self._table: FileTable | None = None
         self._gathers = False
         self._waiting: deque[_Order] = deque()  # for the others that are started together
-        self._due = False
+        self._makes = False  # some of these now, and others in turns to come
 
     def close(self) -> None:
         """Let go what is needed for starting processes; nothing can be started any more."""
         self._forker.close()
+        self._waiting.clear()
         if self._table is not None:
             self._table.close()
         self._file_limit.close()
@@ -83,7 +84,7 @@ class PosixSpawner:
             yield
         finally:
             self._gathers = False
-            if not self._due:
+            if not self._makes:  # else they are made by whoever is at it, or is to go on
                 self._make_some(began)
 
     def spawn(
@@ -120,17 +121,20 @@ class PosixSpawner:
 
     def _make_some(self, began: float) -> None:
         """Make the processes that have waited for each other, as many as there is time for, or one."""
-        self._due = False
-        while self._waiting:
-            assert self._table is not None
-            alike = self._table.run(partial(self._make_alike, self._table, began))
-            with self._telling:
-                for order, made in alike:
-                    self._tell(order, made)
-            if self._waiting and self._is_over(began):
-                self._due = True
+        self._makes = True
+        try:
+            while self._waiting:
+                assert self._table is not None
+                alike = self._table.run(partial(self._make_alike, self._table, began))
+                with self._telling:
+                    for order, made in alike:
+                        self._tell(order, made)
+                if self._is_over(began):
+                    break
+        finally:
+            self._makes = bool(self._waiting)
+            if self._makes:
                 self._reactor.callLater(0, self._next_turn)
-                return
 
     def _next_turn(self) -> None:
         self._make_some(self._reactor.seconds())

@@ -524,6 +524,37 @@ class TestTogether:
             bench.reap(results[-1])
         assert (bench.directory / "output").read_text().split() == ["one", "two", "three"]
 
+    def test_who_is_told_may_ask_for_more(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("supervisortw.daemon.spawn.LIMITS", replace(LIMITS, turn_seconds=0))
+        results: list[Any] = []
+
+        def ask_for_more(transport: Any) -> None:
+            results.append(transport)
+            if len(results) <= 2:
+                with bench.spawner.together():
+                    self.ask(bench, results, "true", output=bench.output)
+
+        request = SpawnRequest(
+            command=("true",),
+            environment={"PATH": PATH},
+            directory=str(bench.directory),
+            stdout=bench.output,
+            stderr=bench.output,
+        )
+        with bench.spawner.together():
+            for _ in range(2):
+                bench.spawner.spawn(Recorded(), request).addCallback(ask_for_more)
+        made = [len(results)]
+        while bench.clock.getDelayedCalls():
+            assert len(bench.clock.getDelayedCalls()) == 1
+            bench.turn()
+            made.append(len(results))
+        assert made == [1, 2, 3, 4]
+        for transport in results:
+            bench.reap(transport)
+
     def test_one_whose_directory_is_missing_keeps_nobody_else_down(self, bench: Bench) -> None:
         results: list[Any] = []
         (bench.directory / "there").mkdir()
