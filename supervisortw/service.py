@@ -121,7 +121,7 @@ class DaemonService(Service):
         lent = LentSockets(store, living, configuration.sockets, self._left_processes)
         self.sockets = ProgramSockets(configuration.sockets, reactor, lent)
         self._notices = NotifySockets(self._notify_directory, reactor, store)
-        watcher = SigchldWatcher(reactor, lambda: ending(self._journal, self.supervisor.admission))
+        watcher = SigchldWatcher(reactor, self._together)
         self._deputies = Deputies(reactor, watcher)
         self._program_logs = ProgramLogs(reactor, self._deputies)
         stamps = Stamps()
@@ -147,9 +147,7 @@ class DaemonService(Service):
             configuration,
             Surroundings(
                 clock=reactor,
-                spawner=PosixSpawner(
-                    reactor, watcher, self._file_limit, telling=self._journal.together
-                ),
+                spawner=PosixSpawner(reactor, watcher, self._file_limit, telling=self._together),
                 sessions=posix_sessions(
                     reactor,
                     self._in_thread,
@@ -180,7 +178,7 @@ class DaemonService(Service):
                 adoption=self._adoption(living) if heritage.follows else None,
                 remembered=Remembered(state_directory, self._in_thread),
                 oom=OomKills(reactor, cgroups),
-                later=Herald(reactor, Slot.attend, together=self._journal.together).take,
+                later=Herald(reactor, Slot.attend, together=self._together).take,
             ),
         )
         if logbook is not None:
@@ -198,6 +196,9 @@ class DaemonService(Service):
         )
         tcp = TcpControl(self._factory, _load_tls, self._has_users, self._in_thread, reactor)
         self.listeners = Listeners(self._factory, tcp, peer_pid, reactor, activated)
+
+    def _together(self) -> contextlib.AbstractContextManager[None]:
+        return ending(self._journal, self.supervisor.admission)
 
     def _has_users(self) -> bool:
         """True if anybody can log in by password."""

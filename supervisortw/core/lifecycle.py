@@ -238,7 +238,9 @@ def _spawn_failed(life: Life, program: Program, event: Event) -> Step:
 
 def _died(life: Life, program: Program, event: Event) -> Step:
     assert isinstance(event, Exited)
-    if event.again:
+    if not life.wanted:  # it was stopped while its process was being made
+        judged = life._replace(tally=Tally(), next=State.STOPPED)
+    elif event.again:
         judged = life._replace(wanted=True, tally=Tally(), next=State.WAITING)
     else:
         early = life.state is State.STARTING

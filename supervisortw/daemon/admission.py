@@ -83,6 +83,7 @@ class Admission:
         self._timer: Timer | None = None
         self._letting_in = False
         self._crowded = False
+        self._clears = False
         self.held = Nested(self._let_in)
 
     def configure(self, max_starting: int | None, start_delay: float) -> None:
@@ -219,13 +220,20 @@ class Admission:
         return self._max_starting is not None and len(self._starting) >= self._max_starting
 
     def _is_crowded(self) -> bool:
-        """True from when too many are being made until half of them are; so many are let in together."""
-        count = len(self._being_made)
-        if count >= LIMITS.spawns_under_way:
+        """True if too many are being made, up to the turn after one in which some were.
+
+        So all who find room then are let in together.
+        """
+        if len(self._being_made) >= LIMITS.spawns_under_way:
             self._crowded = True
-        elif count <= LIMITS.spawns_under_way // 2:
-            self._crowded = False
+        elif self._crowded and not self._clears:
+            self._clears = True
+            self._clock.callLater(0, self._clear)
         return self._crowded
+
+    def _clear(self) -> None:
+        self._clears = self._crowded = False
+        self._let_in()
 
     def _next_turn(self) -> None:
         self._turn_began = None

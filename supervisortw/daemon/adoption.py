@@ -108,9 +108,9 @@ class Adoption:
             slot = may_be[mark.name]
             own = slot.memory.spawn
             newer = own is None or mark.daemon != own.daemon or mark.number > own.number
-            if newer and not slot.is_cut_short:
+            if newer and (slot.pid or not slot.is_cut_short):
                 self._remember_start(slot, mark)
-            elif mark != own:
+            elif mark != own or slot.pid:  # one that has ended may have children with its mark
                 continue
             if slot.is_cut_short and self._tried(partial(self._has_begun, pid), slot):
                 found.add(mark.name)

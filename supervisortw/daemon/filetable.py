@@ -10,6 +10,7 @@ something to do waits for it: the two are never at work at the same time.
 from __future__ import annotations
 
 import array
+import contextlib
 import ctypes
 import errno
 import gc
@@ -18,7 +19,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 CLONE_FS = 0x200
@@ -59,11 +60,12 @@ class FileTable:
 
     def _begin_apart(self) -> None:
         thread = threading.Thread(target=self._serve, name="starts", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # there are too many threads
-            return
-        self._over.acquire()
+        with _no_collection():
+            try:
+                thread.start()
+            except RuntimeError:  # there are too many threads
+                return
+            self._over.acquire()
         if self._error is None:
             self._thread = thread
         else:  # the system does not let us
@@ -74,16 +76,10 @@ class FileTable:
         """Return what ``act()`` returns, or raise what it raises, there; this thread waits meanwhile."""
         if self._thread is None:
             return act()
-        # What is thrown away may close its descriptors, and they are those of another table.
-        collects = gc.isenabled()
-        gc.disable()
-        try:
+        with _no_collection():
             self._act = act
             self._begin.release()
             self._over.acquire()
-        finally:
-            if collects:
-                gc.enable()
         result, error = self._result, self._error
         self._result = self._error = None
         if error is not None:
@@ -155,6 +151,18 @@ class FileTable:
         os.closerange(inside + 1, highest + 1)
 
 
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Have no garbage collected: it may close its descriptors, and they are those of another table."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 def _unshare(what: int) -> None:
     if sys.platform != "linux":
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -178,6 +186,9 @@ def _receive(end: socket.socket) -> list[int]:
     if flags & socket.MSG_CTRUNC:
         close_all(descriptors)
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    if not CLOSED_WITH_EXEC:
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
     return descriptors.tolist()
 
 

@@ -20,14 +20,12 @@ log = Logger(namespace="supervisor")
 
 News = TypeVar("News")
 
-_NO_CONTEXT = nullcontext()
-
 
 class Herald(Generic[News]):
     """Calls ``tell`` with all news, in the order in which they came, but later.
 
     They wait for LIMITS.telling_seconds at most, and no more than LIMITS.changes_untold wait. In each
-    turn of the reactor as much is told as there is time for, within the context ``together``.
+    turn of the reactor as much is told as there is time for, within the context ``together()``.
     """
 
     def __init__(
@@ -35,7 +33,7 @@ class Herald(Generic[News]):
         clock: Clock,
         tell: Callable[[News], object],
         *,
-        together: AbstractContextManager[object] = _NO_CONTEXT,
+        together: Callable[[], AbstractContextManager[object]] = nullcontext,
         limits: Limits = LIMITS,
     ) -> None:
         self._clock = clock
@@ -71,10 +69,12 @@ class Herald(Generic[News]):
 
     def _turn(self, came: int, since: float) -> None:
         now = self._clock.seconds()
-        if self._came == came or now - since >= self._limits.telling_seconds:
-            with self._together:
-                while self._untold and self._clock.seconds() - now < self._limits.turn_seconds:
-                    self._tell_next()
-        self._due = bool(self._untold)
-        if self._due:
-            self._clock.callLater(0, self._turn, self._came, since)
+        try:
+            if self._came == came or now - since >= self._limits.telling_seconds:
+                with self._together():
+                    while self._untold and self._clock.seconds() - now < self._limits.turn_seconds:
+                        self._tell_next()
+        finally:
+            self._due = bool(self._untold)
+            if self._due:
+                self._clock.callLater(0, self._turn, self._came, since)

@@ -83,8 +83,8 @@ class KeptLines:
     def close(self) -> None:
         """Let go of the file."""
         if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+            file, self._file = self._file, -1
+            os.close(file)
 
     def remove(self) -> None:
         """Remove the file, for good: nothing is left that somebody would have to go on with."""

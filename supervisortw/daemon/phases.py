@@ -18,7 +18,10 @@ from supervisortw.interfaces import Spawner
 
 @contextmanager
 def ending(journal: Journal, admission: Admission) -> Iterator[None]:
-    """Take note of ends within the context; at its end, start what follows, and write it all down."""
+    """Take note of ends, or of new processes, within the context.
+
+    At its end what follows is started, and all of it is written down.
+    """
     with journal.together, admission.held:
         yield
 

@@ -232,12 +232,18 @@ class Slot:
             case lifeevents.Signal(number):
                 self._signal_all(number)
             case lifeevents.RunStopCommand():
-                self._means.stop_command.run(self.program, self.pid, self._stop_command_ended)
+                self._run_stop_command()
             case lifeevents.CancelAwait():
                 self._means.admission.cancel(self)
             case lifeevents.ExtendTimer(seconds):
                 self._is_recorded = False
                 self._set_timer(max(seconds, self.memory.due - self._clock.seconds()))
+
+    def _run_stop_command(self) -> None:
+        if self._transport is None:  # it has just ended, and its pid may be another one's
+            self._stop_command_ended(False)
+        else:
+            self._means.stop_command.run(self.program, self.pid, self._stop_command_ended)
 
     def _signal_all(self, number: int) -> None:
         """Signal whatever the stop is for."""
@@ -329,8 +335,8 @@ class Slot:
     def _spawned(self, transport: IProcessTransport) -> None:
         self._is_there(transport)
         self._means.record.made(self.program.name, self.memory)
-        self._means.admission.moved(self)
         self._means.later(self)
+        self._means.admission.moved(self)
 
     def _is_there(self, transport: IProcessTransport, born: Born | None = None) -> None:
         pid = transport.pid
@@ -353,6 +359,8 @@ class Slot:
         if self._is_new:
             self._is_new = False
             self.handle(lifeevents.Spawned())
+            if self.memory.outdated:  # a reload has come while it was being made
+                self.handle(lifeevents.RestartAsked(RELOAD))
         elif self._exit is not None:
             self.note()
 
@@ -364,13 +372,13 @@ class Slot:
         self.handle(lifeevents.SpawnFailed(error.permanent, self._moment()))
 
     def _exited(self, reason: BaseException, *, again: bool = False) -> None:
+        self._transport = None
         self.attend()
         self._means.drain(self.program)
         memory = self.memory
         uptime = self._uptime()
         memory.last = ended_by(reason, uptime)
         self._exit = self._exit_of(memory.last, again=again)
-        self._transport = None
         memory.pid = 0
         # A stop is over when the whole session is empty; otherwise only the group has to be, which
         # costs no walk through all processes of the machine.
@@ -437,7 +445,7 @@ class Slot:
 
     def outdate(self) -> None:
         """Take note that the process that is there was made by what is not in force any more."""
-        if self.pid:
+        if self.pid or self.is_being_made:
             self.memory.outdated = True
             self.note()
 

@@ -12,7 +12,7 @@ import errno
 import os
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -36,13 +36,10 @@ from supervisortw.interfaces import SpawnRequest
 REASONS = (StepFailed, SpawnError, OSError, ValueError)  # for which there is no process
 
 
-_NO_CONTEXT = nullcontext()
-
-
 class PosixSpawner:
     """Starts processes; see `Spawner` for the promise.
 
-    ``telling`` is a context for telling what came of several that were started together.
+    ``telling()`` is a context for telling what came of several that were started together.
     """
 
     def __init__(
@@ -51,7 +48,7 @@ class PosixSpawner:
         watcher: ExitWatcher,
         file_limit: FileLimit,
         forker: ForkerLink | None = None,
-        telling: AbstractContextManager[object] = _NO_CONTEXT,
+        telling: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         posixspawn.close_on_exec()
         self._reactor = reactor
@@ -63,6 +60,7 @@ class PosixSpawner:
         self._can_spawn = True
         self._table: FileTable | None = None
         self._gathers = False
+        self._unborn: list[Birth] = []
         self._waiting: deque[_Order] = deque()  # for the others that are started together
         self._makes = False  # some of these now, and others in turns to come
 
@@ -84,6 +82,9 @@ class PosixSpawner:
             yield
         finally:
             self._gathers = False
+            unborn, self._unborn = self._unborn, []
+            for birth in unborn:
+                birth.start()
             if not self._makes:  # else they are made by whoever is at it, or is to go on
                 self._make_some(began)
 
@@ -109,7 +110,10 @@ class PosixSpawner:
         started = birth.born.addCallbacks(
             lambda pid: self._connect(pid, order), lambda failure: _translate(failure, order)
         )
-        birth.start()
+        if self._gathers:
+            self._unborn.append(birth)
+        else:
+            birth.start()
         return started
 
     def _gather(self, order: _Order) -> None:
@@ -125,10 +129,13 @@ class PosixSpawner:
         try:
             while self._waiting:
                 assert self._table is not None
-                alike = self._table.run(partial(self._make_alike, self._table, began))
-                with self._telling:
-                    for order, made in alike:
-                        self._tell(order, made)
+                made: list[tuple[_Order, int | Exception]] = []
+                try:
+                    self._table.run(partial(self._make_alike, self._table, began, made))
+                finally:
+                    with self._telling():
+                        for order, pid in made:
+                            self._tell(order, pid)
                 if self._is_over(began):
                     break
         finally:
@@ -142,21 +149,26 @@ class PosixSpawner:
     def _is_over(self, began: float) -> bool:
         return bool(self._reactor.seconds() - began >= LIMITS.turn_seconds)
 
-    def _make_alike(self, table: FileTable, began: float) -> list[tuple[_Order, int | Exception]]:
-        """Make the next ones that are to begin in the same directory; return what came of each."""
-        surroundings = self._waiting[0].surroundings
-        made: list[tuple[_Order, int | Exception]] = []
-        try:
-            with _as_asked(*surroundings):
-                while self._waiting and self._waiting[0].surroundings == surroundings:
-                    order = self._waiting.popleft()
-                    made.append((order, self._make(table, order)))
-                    if self._is_over(began):
-                        break
-        except StepFailed as error:
-            close_all(table.take())
-            made.append((self._waiting.popleft(), error))
-        return made
+    def _make_alike(
+        self, table: FileTable, began: float, made: list[tuple[_Order, int | Exception]]
+    ) -> None:
+        """Make the next ones that are to begin in the same directory; note what came of each."""
+        order = self._waiting.popleft()
+        surroundings = order.surroundings
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(_as_asked(*surroundings))
+            except (StepFailed, OSError) as error:
+                made.append((order, error))
+                with contextlib.suppress(OSError):
+                    close_all(table.take())
+                return
+            made.append((order, self._make(table, order)))
+            while self._waiting and self._waiting[0].surroundings == surroundings:
+                if self._is_over(began):
+                    return
+                order = self._waiting.popleft()
+                made.append((order, self._make(table, order)))
 
     def _make(self, table: FileTable, order: _Order) -> int | Exception:
         given: list[int] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from fakes.events import FakeHistory
 from fakes.given import FakeCgroups, FakeNotices, FakeSockets, FakeStdin
@@ -27,15 +28,18 @@ from supervisortw.core.model import (
     Settings,
     UnixAddress,
 )
+from supervisortw.core.spawnid import VARIABLE
 from supervisortw.core.status import ProgramStatus
 from supervisortw.daemon.adoption import Adoption
 from supervisortw.daemon.events import EventBus
 from supervisortw.daemon.herald import Herald
 from supervisortw.daemon.oom import OomKills
+from supervisortw.daemon.phases import ending
 from supervisortw.daemon.slot import Slot
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.daemon.surroundings import Surroundings
 from supervisortw.errors import SpawnError
+from supervisortw.interfaces import SpawnRequest
 
 DAYBREAK = 1_000_000.0  # the time of day at which the clock has begun
 TOKEN = "0123456789abcdef"
@@ -96,6 +100,7 @@ class FakeDaemon:
     ) -> None:
         self.clock = clock or Clock()
         self.spawner = FakeSpawner(last_pid)
+        self.spawner.about_to_run = self._check_mark
         self.sessions = FakeSessions(self.clock, self.spawner, obedient=obedient)
         self.listener = RecordingListener()
         self.outputs: dict[str, list[FakeOutput]] = {}
@@ -115,7 +120,7 @@ class FakeDaemon:
         self.cgroups = FakeCgroups()
         self.remembered = FakeRemembered()
         self.journal = FakeJournal(TOKEN, left or Left())
-        herald = Herald(self.clock, Slot.attend, together=self.journal.together)
+        herald = Herald(self.clock, Slot.attend, together=self._together)
         bus = EventBus()
         bus.subscribe(self.listener)
         self.history = FakeHistory(self.clock)
@@ -154,6 +159,14 @@ class FakeDaemon:
                 later=Slot.attend if calm else herald.take,
             ),
         )
+
+    def _together(self) -> AbstractContextManager[None]:
+        return ending(self.journal, self.supervisor.admission)
+
+    def _check_mark(self, request: SpawnRequest) -> None:
+        """Whose a process will be has to be on the disk before it is there."""
+        mark = request.environment.get(VARIABLE)
+        assert mark is None or any(f'"spawn":"{mark}"' in line for line in self.journal.lines[::-1])
 
     def _check_room(self) -> None:
         if self.crowded:

@@ -62,7 +62,7 @@ class FakeSpawner:
 
     ``failures`` come of the next spawns, one each; ``broken`` maps the first word of a command to a
     reason for which it can never be started. While ``hold`` is true, spawns wait for `release` or
-    `refuse`.
+    `refuse`. ``about_to_run`` is called with the request of each process that is made.
     """
 
     def __init__(self, last_pid: int = 100) -> None:
@@ -72,7 +72,8 @@ class FakeSpawner:
         self.broken: dict[str, str] = {}
         self.most_alive = 0
         self.hold = False
-        self.held: list[tuple[Deferred[IProcessTransport], IProcessProtocol]] = []
+        self.held: list[tuple[Deferred[IProcessTransport], IProcessProtocol, SpawnRequest]] = []
+        self.about_to_run: Callable[[SpawnRequest], None] = lambda request: None
         self._last_pid = last_pid
         self._together: list[Callable[[], None]] | None = None
 
@@ -86,11 +87,11 @@ class FakeSpawner:
             return fail(SpawnError(self.broken[request.command[0]], permanent=True))
         waiting: Deferred[IProcessTransport] = Deferred(self._forget)
         if self.hold:
-            self.held.append((waiting, protocol))
+            self.held.append((waiting, protocol, request))
         elif self._together is not None:
-            self._together.append(lambda: waiting.callback(self._run(protocol)))
+            self._together.append(lambda: waiting.callback(self._run(protocol, request)))
         else:
-            waiting.callback(self._run(protocol))
+            waiting.callback(self._run(protocol, request))
         return waiting
 
     @contextmanager
@@ -103,15 +104,15 @@ class FakeSpawner:
 
     def release(self, index: int = 0) -> int:
         """Let one of the spawns that are held succeed; return the pid."""
-        waiting, protocol = self.held.pop(index)
-        transport = self._run(protocol)
+        waiting, protocol, request = self.held.pop(index)
+        transport = self._run(protocol, request)
         pid = self._last_pid
         waiting.callback(transport)
         return pid
 
     def refuse(self, reason: str | SpawnError, index: int = 0) -> None:
         """Let one of the spawns that are held fail; a mere reason is one that stays."""
-        waiting, _ = self.held.pop(index)
+        waiting, *_ = self.held.pop(index)
         if isinstance(reason, str):
             reason = SpawnError(reason, permanent=True)
         waiting.errback(reason)
@@ -119,7 +120,8 @@ class FakeSpawner:
     def _forget(self, cancelled: Deferred[IProcessTransport]) -> None:
         self.held = [each for each in self.held if each[0] is not cancelled]
 
-    def _run(self, protocol: IProcessProtocol) -> FakeTransport:
+    def _run(self, protocol: IProcessProtocol, request: SpawnRequest) -> FakeTransport:
+        self.about_to_run(request)
         self._last_pid += 1
         transport = FakeTransport(self._last_pid, protocol)
         self.alive[self._last_pid] = transport

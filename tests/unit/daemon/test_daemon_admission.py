@@ -138,11 +138,11 @@ class TestTurns:
         applicants = [hall.ask(f"p{number}") for number in range(LIMITS.spawns_under_way + 2)]
         assert len(hall.order) == LIMITS.spawns_under_way
         assert hall.turn() == []
-        for applicant in applicants[: LIMITS.spawns_under_way // 2 - 1]:
-            applicant.made()
-        assert len(hall.order) == LIMITS.spawns_under_way, "so that many come in together"
-        applicants[LIMITS.spawns_under_way // 2].made()
-        assert hall.order[-2:] == [each.program.name for each in applicants[-2:]]
+        applicants[0].made()
+        applicants[1].made()
+        assert len(hall.order) == LIMITS.spawns_under_way
+        assert hall.turn() == [each.program.name for each in applicants[-2:]], "together"
+        assert hall.turn() == []
 
 
 class TestTogether:

@@ -268,8 +268,8 @@ def test_what_was_never_told_to_start_starts() -> None:
 class TestCutShort:
     """A daemon that dies while it starts a process."""
 
-    def generations(self) -> Generations:
-        generations = Generations(program("web", auto_start=False))
+    def generations(self, **keys: object) -> Generations:
+        generations = Generations(program("web", auto_start=False, **keys))
         generations.daemon.spawner.hold = True
         Asked(generations.daemon.supervisor.start(["web"]))
         generations.daemon.pass_time()
@@ -334,6 +334,30 @@ class TestCutShort:
         daemon = generations.follow(left)
         assert daemon.stand("web").state is State.BACKOFF
         assert exits(daemon, "web") == [(4, None, "")]
+
+    def test_a_stop_holds_though_nobody_has_seen_to_the_process(self) -> None:
+        generations = self.generations(on_daemon_death=OnDaemonDeath.STOP)
+        daemon = generations.daemon
+        Asked(daemon.supervisor.stop(["web"]))
+        daemon.spawner.release()
+        left = generations.die()
+        assert left.processes["web"].pid == daemon.pid("web")
+        generations.end_unseen(daemon.pid("web"), 9)
+        daemon = generations.follow(left)
+        daemon.pass_time(60)
+        assert daemon.stand("web").state is State.STOPPED
+        assert not daemon.spawner.requests
+
+    def test_a_child_of_one_that_has_ended_is_not_taken_for_it(self) -> None:
+        generations = self.generations()
+        daemon = generations.daemon
+        daemon.spawner.release()
+        left = generations.die()
+        pid, mark = daemon.pid("web"), left.processes["web"].spawn
+        generations.end_unseen(pid, 9)
+        generations.living.there[pid + 1] = Living(daemon.clock.seconds(), mark, HOLDER)
+        daemon = generations.follow(left)
+        assert daemon.stand("web").pid != pid + 1
 
     def test_whoever_was_just_being_made_is_ended_first(self) -> None:
         generations = self.generations()

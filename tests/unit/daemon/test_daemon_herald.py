@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import pytest
 from fakes.logged import log_lines
 
 from supervisortw.core.limits import LIMITS, Limits
@@ -157,10 +159,31 @@ def test_what_is_told_in_a_turn_is_told_together() -> None:
     listener = Listener()
     depth = []
     together = Nested(lambda: depth.append(len(listener.told)))
-    herald: Herald[str] = Herald(listener.clock, listener.told.append, together=together)
+    herald: Herald[str] = Herald(listener.clock, listener.told.append, together=lambda: together)
     for name in "abc":
         herald.take(name)
     listener.turn()
     listener.turn()
     assert listener.told == ["a", "b", "c"]
     assert depth == [3]
+
+
+def test_trouble_at_the_end_of_a_turn_is_not_the_end_of_telling() -> None:
+    clock = Turns()
+    told: list[str] = []
+
+    @contextmanager
+    def together() -> Iterator[None]:
+        yield
+        if len(told) == 1:
+            raise OSError("the disk")
+
+    herald = Herald(clock, told.append, together=together)
+    herald.take("a")
+    due, clock.due = clock.due, []
+    with pytest.raises(OSError, match="the disk"):
+        due[0][0](*due[0][1])
+    herald.take("b")
+    due, clock.due = clock.due, []
+    due[0][0](*due[0][1])
+    assert told == ["a", "b"]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from signal import SIGTERM
+
 import pytest
-from fakes.asking import answer
+from fakes.asking import Asked, answer
 from fakes.bench import Bench
 from fakes.daemon import DAYBREAK, FakeDaemon, program
 
+from supervisortw.core.model import StopStep
 from supervisortw.core.notify import Notice
 from supervisortw.core.states import State
 from supervisortw.core.status import Result
+
+ASKING = (StopStep(signal=None, wait=2.0), StopStep(signal=SIGTERM, wait=5.0))
 
 
 @pytest.fixture
@@ -131,3 +136,49 @@ def test_who_asks_why_hears_of_the_last_end() -> None:
     assert [exit.ended.code for exit in why.exits] == [3]
     daemon.pass_time()
     assert len(daemon.journal.left.exits["web"]) == 1
+
+
+def test_what_a_reload_has_changed_meanwhile_is_made_anew() -> None:
+    bench = Bench(start_seconds=1.0)
+    bench.spawner.hold = True
+    bench.start()
+    bench.process.outdate()
+    bench.restart()
+    bench.spawner.hold = False
+    bench.spawner.release()
+    first = bench.process.pid
+    assert bench.state is State.STOPPING
+    bench.exit(0)
+    bench.pass_time(1)
+    assert bench.state is State.RUNNING
+    assert bench.process.pid != first
+    assert len(bench.prepared) == 2
+
+
+def test_nobody_is_asked_to_stop_who_has_ended(bench: Bench) -> None:
+    bench = Bench(stop_command=("quit",), stop_steps=ASKING)
+    bench.spawner.hold = True
+    bench.start()
+    bench.stop()
+    bench.is_calm = False
+    bench.spawner.hold = False
+    bench.spawner.release()
+    bench.exit(3)
+    assert bench.asked_to_stop == []
+    bench.calm_down()
+    bench.pass_time(100)
+    assert bench.state is State.STOPPED
+
+
+def test_what_follows_on_a_process_that_was_seen_to_is_written_down_before_it_is_there() -> None:
+    numbered = {"process_name": "p%(process_num)d", "logfile": "/%(process_num)d"}
+    daemon = FakeDaemon(program("web", start_seconds=0.0, processes=1, **numbered))
+    daemon.supervisor.boot()
+    daemon.pass_time(60)
+    [process] = daemon.supervisor.roster.of_program("web")
+    daemon.spawner.exit(process.pid, code=3)
+    scaled = [Asked(daemon.supervisor.scale("web", count)) for count in (2, 3)]
+    daemon.pass_time(60)  # where FakeDaemon looks at the journal whenever a process is made
+    assert all(each.done for each in scaled)
+    assert len(daemon.spawner.alive) == 3
+    assert len(daemon.journal.left.processes) == 3

@@ -575,6 +575,41 @@ class TestTogether:
             bench.reap(transport)
         assert (bench.directory / "output").read_text() == f"{bench.directory}/there\n" * 2
 
+    def test_one_whose_turn_comes_to_nothing_keeps_nobody_else_down(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trouble = [OSError(errno.ENFILE, os.strerror(errno.ENFILE))]
+        umask = os.umask
+
+        def refuse_once(mask: int) -> int:
+            if trouble:
+                raise trouble.pop()
+            return umask(mask)
+
+        monkeypatch.setattr(os, "umask", refuse_once)
+        results: list[Any] = []
+        outputs = [os.open(bench.directory / name, os.O_RDWR | os.O_CREAT) for name in "abc"]
+        before = descriptors()
+        with bench.spawner.together():
+            for output in outputs:
+                request = SpawnRequest(
+                    command=("echo", "word"),
+                    environment={"PATH": PATH},
+                    directory=str(bench.directory),
+                    umask=0o22,
+                    stdout=output,
+                    stderr=output,
+                )
+                bench.spawner.spawn(Recorded(), request).addBoth(results.append)
+        assert isinstance(results[0].value, SpawnError)
+        for transport in results[1:]:
+            bench.reap(transport)
+        assert descriptors() <= before + 2, "those of the table"
+        for output in outputs:
+            os.close(output)
+        texts = [(bench.directory / name).read_text() for name in "abc"]
+        assert texts == ["", "word\n", "word\n"], "each has its own streams"
+
     def test_no_descriptor_but_their_streams(self, bench: Bench) -> None:
         results: list[Any] = []
         with bench.spawner.together():
@@ -600,10 +635,13 @@ class TestTogether:
         bench.reap(results[0])
         assert before < descriptors() <= before + 8, "of the table, and of the birth"
 
-    def test_those_that_are_forked_wait_for_nobody(self, bench: Bench) -> None:
+    def test_those_that_are_forked_begin_at_its_end_as_well(self, bench: Bench) -> None:
         with bench.spawner.together():
             assert bench.ask("true", nice=1) is None
-            assert len(bench.forks.births) == 1
+            assert bench.forks.births == []
+        assert len(bench.forks.births) == 1
+        assert bench.ask("true", nice=1) is None
+        assert len(bench.forks.births) == 2
 
 
 def descriptors() -> int:
