@@ -121,6 +121,7 @@ class Limits:
     telling_seconds: float = 1.0  # that telling of changes waits for what is more urgent
     changes_untold: int = 10_000  # that wait for it
     spawns_under_way: int = 32  # processes that are being made at once
+    crowded_seconds: float = 0.1  # for so long others wait until half of these are made
     identity_seconds: float = 1.0  # for so long a user is not looked up again
     environment_file_bytes: int = 64 * 1024
     spawn_request_bytes: int = 128 * 1024  # command and environment, where the daemon cannot exec

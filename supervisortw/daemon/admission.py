@@ -83,7 +83,7 @@ class Admission:
         self._timer: Timer | None = None
         self._letting_in = False
         self._crowded = False
-        self._clears = False
+        self._patience: Timer | None = None
         self.held = Nested(self._let_in)
 
     def configure(self, max_starting: int | None, start_delay: float) -> None:
@@ -220,19 +220,28 @@ class Admission:
         return self._max_starting is not None and len(self._starting) >= self._max_starting
 
     def _is_crowded(self) -> bool:
-        """True if too many are being made, up to the turn after one in which some were.
+        """True from when too many are being made until half of them are; so many are let in together.
 
-        So all who find room then are let in together.
+        If that takes long, because some of them hang, nobody waits for it.
         """
-        if len(self._being_made) >= LIMITS.spawns_under_way:
+        count = len(self._being_made)
+        if count >= LIMITS.spawns_under_way:
             self._crowded = True
-        elif self._crowded and not self._clears:
-            self._clears = True
-            self._clock.callLater(0, self._clear)
+        elif self._crowded and count <= LIMITS.spawns_under_way // 2:
+            self._relax()
+        elif self._crowded and self._patience is None:
+            self._patience = self._clock.callLater(LIMITS.crowded_seconds, self._lose_patience)
         return self._crowded
 
-    def _clear(self) -> None:
-        self._clears = self._crowded = False
+    def _relax(self) -> None:
+        self._crowded = False
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        self._relax()
         self._let_in()
 
     def _next_turn(self) -> None:

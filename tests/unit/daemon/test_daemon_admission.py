@@ -138,11 +138,23 @@ class TestTurns:
         applicants = [hall.ask(f"p{number}") for number in range(LIMITS.spawns_under_way + 2)]
         assert len(hall.order) == LIMITS.spawns_under_way
         assert hall.turn() == []
+        half = LIMITS.spawns_under_way // 2
+        for applicant in applicants[: half - 1]:
+            applicant.made()
+        assert len(hall.order) == LIMITS.spawns_under_way, "so that many come in together"
+        applicants[half].made()
+        assert hall.order[-2:] == [each.program.name for each in applicants[-2:]]
+        hall.turn(1)
+        assert hall.order[-1] == applicants[-1].program.name
+
+    def test_nobody_waits_long_for_those_who_hang(self) -> None:
+        hall = Hall(slowly=True).open()
+        applicants = [hall.ask(f"p{number}") for number in range(LIMITS.spawns_under_way + 2)]
         applicants[0].made()
+        assert hall.turn(LIMITS.crowded_seconds / 2) == []
+        assert hall.turn(LIMITS.crowded_seconds) == [applicants[-2].program.name]
         applicants[1].made()
-        assert len(hall.order) == LIMITS.spawns_under_way
-        assert hall.turn() == [each.program.name for each in applicants[-2:]], "together"
-        assert hall.turn() == []
+        assert hall.turn(LIMITS.crowded_seconds) == [applicants[-1].program.name]
 
 
 class TestTogether:
