@@ -66,13 +66,24 @@ def process(name: str, memory: Memory) -> str:
     return f'{{"process":{quoted(name)},{memory.to_json()}}}'
 
 
+_MADE = '{"made":%s,"number":%d,"pid":%d,"started":%.6f,"born":[%.6f,%.6f]}'
+
+
 def made(name: str, memory: Memory) -> str:
-    """Return the line that the process is there whose mark the last line about it tells."""
-    born = memory.born
-    times = "" if born is None else f"{born.earliest:.6f},{born.latest:.6f}"
-    return (
-        f'{{"made":{quoted(name)},"spawn":{quoted(str(memory.spawn))},"pid":{memory.pid},'
-        f'"started":{memory.started:.6f},"born":[{times}]}}'
+    """Return the line that the process is there whose mark the last line about it tells.
+
+    ``number`` is that of the mark, and of no other one.
+    """
+    spawn, born = memory.spawn, memory.born
+    assert spawn is not None
+    assert born is not None
+    return _MADE % (
+        quoted(name),
+        spawn.number,
+        memory.pid,
+        memory.started,
+        born.earliest,
+        born.latest,
     )
 
 
@@ -150,9 +161,9 @@ def _take_process(left: Left, line: Line) -> None:
 
 def _take_made(left: Left, line: Line) -> None:
     memory, known = left.processes.get(_text(line, "made")), Reader(line)
-    mark, pid, born = known.mark("spawn"), known.number("pid"), known.born("born")
+    number, pid, born = known.number("number"), known.number("pid"), known.born("born")
     started = known.seconds("started")
-    if memory is not None and memory.spawn == mark:
+    if memory is not None and memory.spawn is not None and memory.spawn.number == number:
         memory.pid = memory.sid = pid
         memory.started, memory.born = started, born
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
+from json.encoder import encode_basestring_ascii
 from typing import Any, TypeVar
 
 from supervisortw.core.born import Born
@@ -15,7 +15,7 @@ from supervisortw.core.states import State
 LARGEST = 2**53  # every program that reads JSON has whole numbers up to here
 LONGEST = 4096  # characters of a text
 
-quoted = json.JSONEncoder().encode  # a text in JSON
+quoted = encode_basestring_ascii  # a text in JSON, without a look at whether it is one
 
 _Kind = TypeVar("_Kind", int, str, bool)
 

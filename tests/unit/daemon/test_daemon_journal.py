@@ -116,7 +116,8 @@ def test_a_process_that_was_not_seen_to_yet_is_known(directory: Path, journal: J
     assert b"made" not in (directory / "journal").read_bytes()
     memory.pid = 0
     journal.process("web", memory)
-    journal.made("web", UP)
+    memory.pid = 77
+    journal.made("web", memory)
     journal.gone("web")
     journal.write_anew()
     assert left(directory).processes == {}
