@@ -1,7 +1,8 @@
 """Learning that a process has ended: from SIGCHLD for our children, from its pidfd for any other.
 
-A pidfd for each child would do as well, and it would cost: every process that is started closes a copy
-of each descriptor of ours, so hundreds of them are what a start takes longest for.
+A pidfd for each child would do as well, and be one descriptor more for each program. Where there is no
+table of open files that is kept small for starts (see `supervisortw.daemon.filetable`), each start would
+copy and close all of them.
 """
 
 from __future__ import annotations
