@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -51,9 +52,9 @@ class SpawnRequest(NamedTuple):
     """Everything that is needed to start one process, which will lead a session of its own.
 
     ``command`` begins with a path, or with a name that is looked up in the PATH of ``environment``.
-    ``stdin``, ``stdout``, ``stderr`` are file descriptors of the caller's; ``stdin`` None means
-    /dev/null. ``listening`` are sockets that the process finds at descriptor 3 and on, with their
-    names, as sd_listen_fds(3) has them. ``identity``, ``nice`` and ``umask`` None mean the daemon's
+    ``stdin``, ``stdout``, ``stderr`` are file descriptors; ``stdin`` None means /dev/null.
+    ``listening`` are sockets that the process finds at descriptor 3 and on, with their names, as
+    sd_listen_fds(3) has them. ``identity``, ``nice`` and ``umask`` None mean the daemon's
     own. ``limits`` are set over those that the daemon was started with. ``cgroup`` is a directory of
     cgroup2 that the process is put into. ``death_signal`` is sent to it by the kernel
     when the daemon dies, where the kernel can (Linux).
@@ -74,6 +75,16 @@ class SpawnRequest(NamedTuple):
     cgroup: str | None = None
     death_signal: int | None = None
 
+    def streams(self) -> set[int]:
+        """Return the descriptors of its streams, each once."""
+        streams = {self.stdout, self.stderr}
+        return streams if self.stdin is None else streams | {self.stdin}
+
+    def close(self) -> None:
+        """Close its streams."""
+        for each in self.streams():
+            os.close(each)
+
 
 class Spawner(Protocol):
     """Starts processes."""
@@ -85,7 +96,8 @@ class Spawner(Protocol):
 
         Fires with its transport once the program runs, after ``protocol`` was connected to it and
         before ``protocol`` is told of its end. Fails with SpawnError, which has a reason for the
-        operator. The descriptors of ``request`` can be closed as soon as this has returned.
+        operator. The streams of ``request`` are the spawner's from now on, and closed by it; its
+        sockets can be closed by the caller as soon as this has returned.
         """
 
     def together(self) -> AbstractContextManager[object]:

@@ -181,7 +181,7 @@ class Admission:
         return next(iter(hopeless or missing), None)
 
     def _let_in(self) -> None:
-        if self.held or self._letting_in:  # whom we let in may make room for others at once
+        if self.held.depth or self._letting_in:  # whom we let in may make room for others at once
             return
         self._letting_in = True
         try:

@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
@@ -116,7 +117,7 @@ class SigchldWatcher:
         self._looks[pid] = look
         if self._strangers:  # it may be one of them
             self._look_soon()
-        return lambda: self._forget(pid)
+        return partial(self._forget, pid)
 
     def tell_also(self, act: Callable[[], None]) -> None:
         """Call ``act`` upon each SIGCHLD as well, after the first look."""

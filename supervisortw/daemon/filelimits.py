@@ -92,17 +92,28 @@ class FileLimit:
 
         Gives numbers for ``streams`` that are good under that limit. Raises OSError if there are none.
         """
-        return self._lowered(streams) if self._raised else nullcontext(streams)
+        return self._for_one_child(streams) if self._raised else nullcontext(streams)
 
     @contextlib.contextmanager
-    def _lowered(self, streams: Sequence[int]) -> Iterator[Sequence[int]]:
-        with self._low_enough(streams) as low:
-            now = resource.getrlimit(resource.RLIMIT_NOFILE)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (self.original[0], now[1]))
-            try:
-                yield low
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, now)
+    def _for_one_child(self, streams: Sequence[int]) -> Iterator[Sequence[int]]:
+        with self._low_enough(streams) as low, self.for_children():
+            yield low
+
+    @contextlib.contextmanager
+    def for_children(self) -> Iterator[None]:
+        """Let all children that are started within have the original limit; see `can_be_lowered`.
+
+        Their streams have to have numbers that are good under that limit.
+        """
+        if not self._raised:
+            yield
+            return
+        now = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.original[0], now[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, now)
 
     @contextlib.contextmanager
     def _low_enough(self, streams: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -3,32 +3,28 @@
 Whoever starts a process has its table of open files copied, and the new program closes the copies, one
 after the other. With a pipe and a log for each of hundreds of programs, that is a good part of what a
 start costs. So a thread has a table of its own (unshare(2)), in which nearly nothing is open, and a
-working directory and a umask of its own as well; from there processes are started. Whoever gives it
-something to do waits for it: the two are never at work at the same time.
+working directory and a umask of its own as well; from there processes are started. What they are to
+have is copied from the usual table by pidfd_getfd(2). Whoever gives it something to do waits for it: the
+two are never at work at the same time.
 """
 
 from __future__ import annotations
 
-import array
 import contextlib
 import ctypes
 import errno
 import gc
 import os
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 CLONE_FS = 0x200
 CLONE_FILES = 0x400
+PIDFD_GETFD = 438  # a system call; it has this number on nearly all machines
 STREAMS = 3
-MOST = 8  # descriptors in one message
-CLOSED_WITH_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-# Both keep messages apart; macOS has not the first for sockets that are no files.
-KIND = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 
 T = TypeVar("T")
 
@@ -36,14 +32,12 @@ T = TypeVar("T")
 class FileTable:
     """A small table of open files, with a thread that has it; where there can be none, the usual one.
 
-    `run` does something there. Descriptors come there by `post`, and back by `give_back`: in the order in
-    which they were sent.
+    `run` does something there. ``nowhere`` is a descriptor of /dev/null there, for reading.
     """
 
     def __init__(self) -> None:
-        self._outside, self._inside = socket.socketpair(socket.AF_UNIX, KIND)
-        for end in (self._outside, self._inside):
-            end.setblocking(False)
+        self.nowhere = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._usual = -1  # there: a pidfd by which the usual table is found
         self._begin, self._over = threading.Lock(), threading.Lock()
         self._begin.acquire()
         self._over.acquire()
@@ -68,6 +62,8 @@ class FileTable:
             self._over.acquire()
         if self._error is None:
             self._thread = thread
+            os.close(self.nowhere)
+            self.nowhere = self._result
         else:  # the system does not let us
             self._error = None
             thread.join()
@@ -93,32 +89,21 @@ class FileTable:
             self._begin.release()
             self._thread.join()
             self._thread = None
-        self._outside.close()
-        self._inside.close()
+        else:
+            os.close(self.nowhere)
 
-    # Descriptors.
+    def copy(self, descriptor: int) -> int:
+        """There: return a copy of a descriptor of the usual table; the caller closes it.
 
-    def post(self, descriptors: Sequence[int]) -> None:
-        """Send copies there; who is asked first takes them first. Raises OSError."""
-        _send(self._outside, descriptors)
-
-    def take(self) -> list[int]:
-        """There: return the next copies; the caller closes them. Raises OSError."""
-        return _receive(self._inside)
-
-    def give_back(self, descriptors: Sequence[int]) -> None:
-        """There: send copies back. Raises OSError."""
-        _send(self._inside, descriptors)
-
-    def given_back(self) -> list[int]:
-        """Return the copies that were sent back; the caller closes them. Raises OSError."""
-        return _receive(self._outside)
+        It closes with an exec. Raises OSError.
+        """
+        return _checked(_LIBC.syscall(PIDFD_GETFD, self._usual, descriptor, 0))
 
     # The thread.
 
     def _serve(self) -> None:
         try:
-            self._separate()
+            self._result = self._separate()
         except BaseException as error:  # it is looked at by who waits for us
             self._error = error
             self._over.release()
@@ -136,19 +121,16 @@ class FileTable:
             self._act = act = None
             self._over.release()
 
-    def _separate(self) -> None:
-        """Have a table of our own, with nothing in it but the way to the other one."""
+    def _separate(self) -> int:
+        """Have a table of our own, with nothing in it but the way to the other one; return `nowhere`."""
         # The handler of a signal writes into a pipe that is open in the other table.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         _unshare(CLONE_FS | CLONE_FILES)
-        nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for stream in range(STREAMS):
-            if stream != nowhere:
-                os.dup2(nowhere, stream, inheritable=False)
-        inside = self._inside.fileno()
-        highest = max(map(int, os.listdir("/proc/thread-self/fd")))
-        os.closerange(STREAMS, inside)
-        os.closerange(inside + 1, highest + 1)
+        os.closerange(0, max(map(int, os.listdir("/proc/thread-self/fd"))) + 1)
+        for _ in range(STREAMS):  # else copies get these numbers, and each start has to move them
+            os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._usual = os.pidfd_open(os.getpid())
+        return self.copy(self.nowhere)
 
 
 @contextlib.contextmanager
@@ -166,33 +148,15 @@ def _no_collection() -> Iterator[None]:
 def _unshare(what: int) -> None:
     if sys.platform != "linux":
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if ctypes.CDLL(None, use_errno=True).unshare(ctypes.c_int(what)) != 0:
+    _checked(_LIBC.unshare(ctypes.c_int(what)))
+
+
+def _checked(result: int) -> int:
+    if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+    return result
 
 
-def _send(end: socket.socket, descriptors: Sequence[int]) -> None:
-    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
-    end.sendmsg([b"."], [rights])
-
-
-def _receive(end: socket.socket) -> list[int]:
-    room = socket.CMSG_SPACE(MOST * array.array("i").itemsize)
-    _, extras, flags, _ = end.recvmsg(1, room, CLOSED_WITH_EXEC)
-    descriptors = array.array("i")
-    for level, kind, data in extras:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-    if flags & socket.MSG_CTRUNC:
-        close_all(descriptors)
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    if not CLOSED_WITH_EXEC:
-        for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)
-    return descriptors.tolist()
-
-
-def close_all(descriptors: Iterable[int]) -> None:
-    """Close them, in the table in which they are open."""
-    for descriptor in descriptors:
-        os.close(descriptor)
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.syscall.argtypes = [ctypes.c_long] * 4

@@ -79,7 +79,7 @@ class Journal:
             self._exits.setdefault(name, deque(maxlen=LIMITS.exits_kept)).append(line)
             self._gathered.append(line)
         self._changed[name] = memory
-        if not self.together:
+        if not self.together.depth:
             self.flush()
 
     def made(self, name: str, memory: Memory) -> None:
@@ -135,7 +135,7 @@ class Journal:
         self._lines[about] = line
 
     def _append(self, line: str) -> None:
-        if self.together:
+        if self.together.depth:
             self._gathered.append(line)
         else:
             self._add(line)

@@ -8,20 +8,17 @@ from collections.abc import Callable
 class Nested:
     """A context that can be entered within itself; calls ``over`` when the outermost one has ended.
 
-    It is true within. What many enter for a moment each has to be as light as that.
+    ``depth`` is how often it was entered. What many enter for a moment each has to be as light as that.
     """
 
     def __init__(self, over: Callable[[], None]) -> None:
         self._over = over
-        self._depth = 0
-
-    def __bool__(self) -> bool:
-        return self._depth > 0
+        self.depth = 0
 
     def __enter__(self) -> None:
-        self._depth += 1
+        self.depth += 1
 
     def __exit__(self, *error: object) -> None:
-        self._depth -= 1
-        if not self._depth:
+        self.depth -= 1
+        if not self.depth:
             self._over()

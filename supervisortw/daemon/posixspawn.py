@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 UNCHANGEABLE = {signal.SIGKILL, signal.SIGSTOP}
 ALL_SIGNALS = frozenset(signal.valid_signals() - UNCHANGEABLE)
@@ -22,27 +23,37 @@ def spawn(
     ValueError if a text cannot be passed, NotImplementedError where there is no posix_spawn that makes
     sessions.
     """
+    if min(streams) >= STREAMS:
+        return _spawn(path, command, environment, tuple(streams))
     # A source that is itself a target might be overwritten before its turn, or stay close-on-exec.
-    moved: dict[int, int] = {}
-    if min(streams) < STREAMS:
-        low = {each for each in streams if each < STREAMS}
-        moved = {each: fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, STREAMS) for each in low}
+    low = {each for each in streams if each < STREAMS}
+    moved = {each: fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, STREAMS) for each in low}
     try:
-        return os.posix_spawn(
-            path,
-            command,
-            environment,
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, moved.get(source, source), target)
-                for target, source in enumerate(streams)
-            ],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=ALL_SIGNALS,
+        return _spawn(
+            path, command, environment, tuple([moved.get(each, each) for each in streams])
         )
     finally:
         for descriptor in moved.values():
             os.close(descriptor)
+
+
+def _spawn(
+    path: str, command: tuple[str, ...], environment: Mapping[str, str], streams: tuple[int, ...]
+) -> int:
+    return os.posix_spawn(
+        path,
+        command,
+        environment,
+        file_actions=_becoming(streams),
+        setsid=True,
+        setsigmask=(),
+        setsigdef=ALL_SIGNALS,
+    )
+
+
+@lru_cache(maxsize=64)  # nearly always the same
+def _becoming(streams: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    return [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(streams)]
 
 
 def close_on_exec() -> None:

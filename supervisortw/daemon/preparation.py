@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -35,8 +34,11 @@ class ListeningSockets(Protocol):
 class StandardInputs(Protocol):
     """What operators write to programs that read it."""
 
-    def reader(self, name: str) -> AbstractContextManager[int]:
-        """Hand out the reading end of a new pipe for the process ``name``. Raises SpawnError."""
+    def reader(self, name: str) -> int:
+        """Return the reading end of a new pipe for the process ``name``; the caller closes it.
+
+        Raises SpawnError.
+        """
 
     def adopt(self, name: str) -> bool:
         """Go on writing to a process of a former daemon; False if it left no pipe behind."""
@@ -111,34 +113,25 @@ class Preparation:
         self._inherited: dict[object, dict[str, str]] = {}
         self._withheld_told: set[str] = set()
 
-    @contextmanager
-    def process(self, process: Process, spawn: SpawnId) -> Iterator[SpawnRequest]:
+    def process(self, process: Process, spawn: SpawnId) -> SpawnRequest:
         """Make everything ready for the main process. Raises SpawnError."""
         if not self._outputs.are_read(process):  # else all that it needs for good is there already
             self._check_room()
         identity = self._identities.of(process.user, process.unix_group)
-        environment = self._environment_of(process, identity) | {VARIABLE: str(spawn)}
+        environment = self._environment_of(process, identity)
+        environment[VARIABLE] = str(spawn)
         if process.notify:
             environment |= self._notify_variables(process, identity)
-        listening = tuple((name, self._sockets.descriptor(name)) for name in process.sockets)
-        cgroup = self._cgroups.directory_for(process.name) if process.cgroup else None
-        stdout, stderr = self._outputs.writers(process, _uid(identity))
-        try:
-            with self._stdin_of(process) as stdin:
-                yield self._request(
-                    process,
-                    process.command,
-                    environment,
-                    identity,
-                    stdin=stdin,
-                    stdout=stdout,
-                    stderr=stderr,
-                    listening=listening,
-                    cgroup=cgroup,
-                    death_signal=death_signal(process),
-                )
-        finally:
-            _close(stdout, stderr)
+        return self._request(
+            process,
+            process.command,
+            environment,
+            identity,
+            listening=tuple([(name, self._sockets.descriptor(name)) for name in process.sockets]),
+            cgroup=self._cgroups.directory_for(process.name) if process.cgroup else None,
+            death_signal=death_signal(process),
+            stdin=self._stdin_of(process),
+        )
 
     def go_on(self, process: Process) -> None:
         """Take over what a process that is there was given by a former daemon."""
@@ -154,23 +147,12 @@ class Preparation:
             except SpawnError as error:
                 log.error("{name}: cannot hear it: {error}", name=process.name, error=error)
 
-    @contextmanager
-    def stop_command(self, process: Process, pid: int) -> Iterator[SpawnRequest]:
+    def stop_command(self, process: Process, pid: int) -> SpawnRequest:
         """Make everything ready for the stop command. Raises SpawnError."""
         identity = self._identities.of(process.user, process.unix_group)
-        environment = self._environment_of(process, identity) | {"SUPERVISOR_PID": str(pid)}
-        stdout, stderr = self._outputs.writers(process, _uid(identity))
-        try:
-            yield self._request(
-                process,
-                process.stop_command,
-                environment,
-                identity,
-                stdout=stdout,
-                stderr=stderr,
-            )
-        finally:
-            _close(stdout, stderr)
+        environment = self._environment_of(process, identity)
+        environment["SUPERVISOR_PID"] = str(pid)
+        return self._request(process, process.stop_command, environment, identity)
 
     def _request(
         self,
@@ -179,14 +161,20 @@ class Preparation:
         environment: Mapping[str, str],
         identity: Identity | None,
         *,
-        stdout: int,
-        stderr: int,
         stdin: int | None = None,
         listening: tuple[tuple[str, int], ...] = (),
         cgroup: str | None = None,
         death_signal: int | None = None,
     ) -> SpawnRequest:
+        """Make a request for a process that reads from ``stdin``, which is the request's from now on."""
         umask = self._settings().umask if process.umask is None else process.umask
+        try:
+            directory = process.directory or _working_directory()
+            stdout, stderr = self._outputs.writers(process, _uid(identity))
+        except SpawnError:
+            if stdin is not None:
+                os.close(stdin)
+            raise
         return SpawnRequest(
             command=command,
             environment=environment,
@@ -196,7 +184,7 @@ class Preparation:
             listening=listening,
             identity=identity,
             umask=umask,
-            directory=process.directory or _working_directory(),
+            directory=directory,
             nice=process.nice,
             limits=process.limits,
             no_new_privileges=process.no_new_privileges,
@@ -235,22 +223,25 @@ class Preparation:
     def _hearing(self, name: str) -> Callable[[Notice, int], None]:
         return lambda notice, pid: self._heard(name, notice)
 
-    def _stdin_of(self, process: Process) -> AbstractContextManager[int | None]:
+    def _stdin_of(self, process: Process) -> int | None:
+        """Return a descriptor for a new process to read from; the caller closes it."""
         if process.stdin_socket is not None:
-            return nullcontext(self._sockets.descriptor(process.stdin_socket))
+            return _copy(self._sockets.descriptor(process.stdin_socket))
         if process.stdin is Stdin.PIPE:
             return self._stdin.reader(process.name)
-        return nullcontext(None)
+        return None
 
 
 def _uid(identity: Identity | None) -> int:
     return os.geteuid() if identity is None else identity.uid
 
 
-def _close(stdout: int, stderr: int) -> None:
-    os.close(stdout)
-    if stderr != stdout:
-        os.close(stderr)
+def _copy(socket: int) -> int:
+    try:
+        return os.dup(socket)
+    except OSError as error:
+        reason = f"no descriptor for stdin: {error.strerror}"
+        raise SpawnError(reason, permanent=False) from None
 
 
 def _working_directory() -> str:

@@ -11,7 +11,6 @@ import random
 import signal
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,9 +42,8 @@ from supervisortw.daemon.stopcommand import StopCommand
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import Clock, Sessions, Spawner, SpawnRequest, Timer
 
-# Makes the request for the next process of a slot; what it opened for it is closed at the end of the
-# context, whether or not the process was made. Raises SpawnError.
-Prepare = Callable[[Process, SpawnId], AbstractContextManager[SpawnRequest]]
+# Makes the request for the next process of a slot. Raises SpawnError.
+Prepare = Callable[[Process, SpawnId], SpawnRequest]
 
 
 class Record(Protocol):
@@ -290,7 +288,7 @@ class Slot:
     @property
     def is_starting(self) -> bool:
         """True from its admission until it is up, or has failed."""
-        return self.life.state is State.STARTING or self.is_being_made
+        return self.memory.life.state is State.STARTING or self.is_being_made
 
     @property
     def is_being_made(self) -> bool:
@@ -324,12 +322,12 @@ class Slot:
             self._is_recorded = True
             self._means.record.process(self.program.name, memory)
             self._spawn_began = self._means.start_clock()
-            with self._means.prepare(self.program, memory.spawn) as request:
-                self._oom_kills = self._means.oom.in_cgroup(self.program)
-                spawning = self._means.spawner.spawn(self.protocol(), request)
+            request = self._means.prepare(self.program, memory.spawn)
         except SpawnError as error:
             self._not_spawned(Failure(error))
             return
+        self._oom_kills = self._means.oom.in_cgroup(self.program)
+        spawning = self._means.spawner.spawn(self.protocol(), request)
         spawning.addCallbacks(self._spawned, self._not_spawned)
 
     def _spawned(self, transport: IProcessTransport) -> None:

@@ -12,7 +12,7 @@ import errno
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ from supervisortw.daemon.birth import Birth, StepFailed
 from supervisortw.daemon.child import ChildTransport
 from supervisortw.daemon.exits import ExitWatcher, bury
 from supervisortw.daemon.filelimits import FileLimit
-from supervisortw.daemon.filetable import FileTable, close_all
+from supervisortw.daemon.filetable import FileTable
 from supervisortw.daemon.forkerlink import ForkerLink, launch
 from supervisortw.daemon.spawnorder import encode, refusal, search
 from supervisortw.errors import SpawnError
@@ -67,7 +67,8 @@ class PosixSpawner:
     def close(self) -> None:
         """Let go what is needed for starting processes; nothing can be started any more."""
         self._forker.close()
-        self._waiting.clear()
+        while self._waiting:
+            self._waiting.pop().request.close()
         if self._table is not None:
             self._table.close()
         self._file_limit.close()
@@ -92,21 +93,43 @@ class PosixSpawner:
         self, protocol: IProcessProtocol, request: SpawnRequest
     ) -> Deferred[IProcessTransport]:
         """Start a process; fails with SpawnError, which has the reason in words."""
-        order = _Order(protocol, request, self._nowhere)
+        order = _Order(protocol, request)
+        waits = False
         try:
-            if self._can_spawn and is_plain(request) and self._file_limit.can_be_lowered():
-                if self._gathers:
-                    self._gather(order)
-                    return order.started
-                try:
-                    pid = self._spawn_plainly(order)
-                except NotImplementedError:
-                    self._can_spawn = False
-                else:
-                    return succeed(self._connect(pid, order))
-            birth = self._birth(order)
+            if self._gathers and self._is_for_us(request):
+                self._gather(order)
+                waits = True
+                return order.started
+            return self._start(order)
         except REASONS as error:
             return fail(order.refused(error))
+        finally:
+            if not waits:
+                request.close()
+
+    def _is_for_us(self, request: SpawnRequest) -> bool:
+        """True if the daemon itself can start it now."""
+        return is_plain(request) and self._can_start()
+
+    def _can_start(self) -> bool:
+        return self._can_spawn and self._file_limit.can_be_lowered()
+
+    def _gather(self, order: _Order) -> None:
+        """Have an order wait. Raises OSError."""
+        if self._table is None:  # not earlier: a daemon forks when it begins, and loses its threads
+            self._table = FileTable()
+        self._waiting.append(order)
+
+    def _start(self, order: _Order) -> Deferred[IProcessTransport]:
+        """Start a process now, or have it forked. Raises one of the REASONS."""
+        if self._is_for_us(order.request):
+            try:
+                with _as_asked(*order.surroundings):
+                    pid = self._run_here(order)
+                return succeed(self._connect(pid, order))
+            except NotImplementedError:
+                self._can_spawn = False
+        birth = self._birth(order)
         started = birth.born.addCallbacks(
             lambda pid: self._connect(pid, order), lambda failure: _translate(failure, order)
         )
@@ -115,13 +138,6 @@ class PosixSpawner:
         else:
             birth.start()
         return started
-
-    def _gather(self, order: _Order) -> None:
-        """Have an order wait; who gives it, closes its streams. Raises OSError."""
-        if self._table is None:  # not earlier: a daemon forks when it begins, and loses its threads
-            self._table = FileTable()
-        self._table.post(order.given)
-        self._waiting.append(order)
 
     def _make_some(self, began: float) -> None:
         """Make the processes that have waited for each other, as many as there is time for, or one."""
@@ -158,10 +174,10 @@ class PosixSpawner:
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(_as_asked(*surroundings))
+                if table.is_apart and self._can_start():
+                    stack.enter_context(self._file_limit.for_children())
             except (StepFailed, OSError) as error:
                 made.append((order, error))
-                with contextlib.suppress(OSError):
-                    close_all(table.take())
                 return
             made.append((order, self._make(table, order)))
             while self._waiting and self._waiting[0].surroundings == surroundings:
@@ -171,59 +187,47 @@ class PosixSpawner:
                 made.append((order, self._make(table, order)))
 
     def _make(self, table: FileTable, order: _Order) -> int | Exception:
-        given: list[int] = []
         try:
-            given = table.take()
-            if self._can_spawn and self._file_limit.can_be_lowered():
-                with contextlib.suppress(NotImplementedError):
-                    return self._run(order, order.streams_in(given))
-            table.give_back(given)
+            if not self._can_start():
+                return _NotHere()
+            return self._run_there(table, order) if table.is_apart else self._run_here(order)
+        except NotImplementedError:
             return _NotHere()
         except REASONS as error:
             return error
+
+    def _run_there(self, table: FileTable, order: _Order) -> int:
+        copies: dict[int, int] = {}
+        try:
+            for each in order.request.streams():
+                copies[each] = table.copy(each)
+            return self._run(order, order.copied_streams(copies, table.nowhere))
         finally:
-            close_all(given)
+            for copy in copies.values():
+                os.close(copy)
+
+    def _run_here(self, order: _Order) -> int:
+        with self._file_limit.for_child(order.streams(self._nowhere)) as low:
+            return self._run(order, low)
 
     def _tell(self, order: _Order, made: int | Exception) -> None:
         """Let who has asked for a process have it, or know why there is none."""
-        if isinstance(made, _NotHere):
-            self._start_elsewhere(order)
-        elif isinstance(made, Exception):
-            order.started.errback(order.refused(made))
-        else:
-            try:
-                transport = self._connect(made, order)
-            except SpawnError as error:
-                order.started.errback(error)
+        try:
+            if isinstance(made, _NotHere):
+                self._start(order).chainDeferred(order.started)
+            elif isinstance(made, Exception):
+                order.started.errback(order.refused(made))
             else:
-                order.started.callback(transport)
-
-    def _start_elsewhere(self, order: _Order) -> None:
-        """Have an order carried out that could not be, where it has waited."""
-        assert self._table is not None
-        try:
-            given = self._table.given_back()
-        except OSError as error:
+                order.started.callback(self._connect(made, order))
+        except REASONS as error:
             order.started.errback(order.refused(error))
-            return
-        stdin, stdout, stderr = order.streams_in(given)
-        request = order.request._replace(stdin=stdin, stdout=stdout, stderr=stderr)
-        try:
-            self.spawn(order.protocol, request).chainDeferred(order.started)
         finally:
-            close_all(given)
-
-    def _spawn_plainly(self, order: _Order) -> int:
-        """Start a program from here. Raises StepFailed."""
-        with _as_asked(*order.surroundings):
-            return self._run(order, order.streams)
+            order.request.close()
 
     def _run(self, order: _Order, streams: Sequence[int]) -> int:
         path = _first_executable(order.paths)
-        command, environment = order.request.command, order.request.environment
         try:
-            with self._file_limit.for_child(streams) as low:
-                return posixspawn.spawn(path, command, environment, low)
+            return posixspawn.spawn(path, order.request.command, order.request.environment, streams)
         except OSError as error:
             raise StepFailed(error.errno or errno.EIO, "exec") from None
 
@@ -236,7 +240,8 @@ class PosixSpawner:
                 permanent=True,
             )
         message = encode(request, order.paths, self._file_limit.for_message())
-        descriptors = (*order.streams, *(descriptor for _, descriptor in request.listening))
+        sockets = [descriptor for _, descriptor in request.listening]
+        descriptors = (*order.streams(self._nowhere), *sockets)
         return Birth(message, descriptors, self._reactor, self._watcher, self._forker)
 
     def _connect(self, pid: int, order: _Order) -> IProcessTransport:
@@ -259,19 +264,22 @@ class _NotHere(Exception):
 class _Order:
     """One process that somebody has asked for: where its command may be, and what its streams are."""
 
-    def __init__(self, protocol: IProcessProtocol, request: SpawnRequest, nowhere: int) -> None:
+    def __init__(self, protocol: IProcessProtocol, request: SpawnRequest) -> None:
         self.protocol = protocol
         self.request = request
         self.paths = search(request)
-        stdin = nowhere if request.stdin is None else request.stdin
-        self.streams: tuple[int, ...] = (stdin, request.stdout, request.stderr)
         self.started: Deferred[IProcessTransport] = Deferred()
-        self.given = tuple(dict.fromkeys(self.streams))
         self.surroundings = request.directory, request.umask
 
-    def streams_in(self, copies: Sequence[int]) -> tuple[int, ...]:
-        """Return what the streams are, where ``given`` has become ``copies``."""
-        return tuple([copies[self.given.index(each)] for each in self.streams])
+    def streams(self, nowhere: int) -> tuple[int, int, int]:
+        """Return what are to be stdin, stdout and stderr; ``nowhere`` is /dev/null."""
+        stdin, stdout, stderr = self.request.stdin, self.request.stdout, self.request.stderr
+        return nowhere if stdin is None else stdin, stdout, stderr
+
+    def copied_streams(self, copies: Mapping[int, int], nowhere: int) -> tuple[int, int, int]:
+        """Return the same, as it is where the streams have ``copies``."""
+        stdin, stdout, stderr = self.request.stdin, self.request.stdout, self.request.stderr
+        return nowhere if stdin is None else copies[stdin], copies[stdout], copies[stderr]
 
     def refused(self, error: Exception) -> SpawnError:
         """Return what to tell of an error, in words for people."""

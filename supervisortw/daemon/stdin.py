@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 
 from twisted.internet.interfaces import IReactorFDSet, IWriteDescriptor
 from twisted.python.failure import Failure
@@ -27,9 +25,11 @@ class StdinPipes:
         self._store = store
         self._pipes: dict[str, _Writer] = {}
 
-    @contextlib.contextmanager
-    def reader(self, name: str) -> Iterator[int]:
-        """Make a new pipe and hand out its reading end; the one before is closed."""
+    def reader(self, name: str) -> int:
+        """Make a new pipe and return its reading end, which the caller closes.
+
+        The pipe before is closed. Raises SpawnError.
+        """
         self.close(name)
         try:
             read_end, write_end = os.pipe()
@@ -38,10 +38,7 @@ class StdinPipes:
         os.set_blocking(write_end, False)
         self._store.keep(_kept(name), write_end)
         self._pipes[name] = _Writer(write_end, self._reactor)
-        try:
-            yield read_end
-        finally:
-            os.close(read_end)
+        return read_end
 
     def adopt(self, name: str) -> bool:
         """Go on writing to the process of the daemon before this one; False if it left no pipe behind."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
@@ -23,7 +22,7 @@ from supervisortw.interfaces import Clock, Sessions, Spawner, SpawnRequest
 log = Logger(namespace="supervisor")
 
 # Makes the request for the stop command of a program whose main process has that pid.
-PrepareStop = Callable[[Process, int], AbstractContextManager[SpawnRequest]]
+PrepareStop = Callable[[Process, int], SpawnRequest]
 
 
 class StopCommand:
@@ -56,12 +55,12 @@ class StopCommand:
 
         running = _Running(over)
         try:
-            with self._prepare(program, pid) as request:
-                spawning = self._spawner.spawn(running, request)
+            request = self._prepare(program, pid)
         except SpawnError:
             failed(Failure())
             return
         wait = program.stop_steps[0].wait
+        spawning = self._spawner.spawn(running, request)
         spawning.addCallbacks(lambda transport: self._limit(running, transport, wait), failed)
 
     def _limit(self, running: _Running, transport: IProcessTransport, seconds: float) -> None:

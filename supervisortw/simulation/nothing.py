@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from twisted.internet.defer import succeed
 
@@ -32,7 +31,7 @@ class Nothing:
         """Raise SpawnError."""
         raise _not_simulated(name)
 
-    def reader(self, name: str) -> AbstractContextManager[int]:
+    def reader(self, name: str) -> int:
         """Raise SpawnError."""
         raise _not_simulated(name)
 

@@ -129,6 +129,7 @@ class SimulatedProcesses:
         self, protocol: IProcessProtocol, request: SpawnRequest
     ) -> Deferred[IProcessTransport]:
         """Start what the request asks for."""
+        request.close()
         mark = SpawnId.parse(request.environment.get(VARIABLE, ""))
         if mark is None:
             return succeed(self._stop_command(protocol, request))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 
 from fakes.asking import Asked
 from fakes.daemon import DAYBREAK, process
@@ -34,8 +33,8 @@ from supervisortw.interfaces import SpawnRequest
 class Bench:
     """A program called web, and everything that its ManagedProcess was given.
 
-    ``preparing`` tells how many requests are in preparation now; ``not_prepared`` is raised by the
-    next preparations, one each. ``prospects`` are those of the programs that web depends on.
+    ``not_prepared`` is raised by the next preparations, one each. ``prospects`` are those of the
+    programs that web depends on.
     """
 
     def __init__(self, *, obedient: bool = False, **keys: object) -> None:
@@ -45,7 +44,6 @@ class Bench:
         self.sessions = FakeSessions(self.clock, self.spawner, obedient=obedient)
         self.listener = RecordingListener()
         self.prepared: list[Process] = []
-        self.preparing = 0
         self.not_prepared: list[Exception] = []
         self.asked_to_stop: list[int] = []
         self.prospects: dict[str, Prospect] = {}
@@ -97,21 +95,15 @@ class Bench:
     def _new_spawn_id(self, name: str) -> SpawnId:
         return SpawnId(daemon="abc", name=name, number=len(self.prepared) + 1)
 
-    @contextmanager
-    def _prepare(self, program: Process, spawn: SpawnId) -> Iterator[SpawnRequest]:
+    def _prepare(self, program: Process, spawn: SpawnId) -> SpawnRequest:
         self.prepared.append(program)
         if self.not_prepared:
             raise self.not_prepared.pop(0)
-        self.preparing += 1
-        try:
-            yield SpawnRequest(command=program.command, environment={}, stdout=-1, stderr=-1)
-        finally:
-            self.preparing -= 1
+        return _request(program.command)
 
-    @contextmanager
-    def _prepare_stop_command(self, program: Process, pid: int) -> Iterator[SpawnRequest]:
+    def _prepare_stop_command(self, program: Process, pid: int) -> SpawnRequest:
         self.asked_to_stop.append(pid)
-        yield SpawnRequest(command=program.stop_command, environment={}, stdout=-1, stderr=-1)
+        return _request(program.stop_command)
 
     # What happens.
 
@@ -175,3 +167,8 @@ class _Record:
 
     def made(self, name: str, memory: Memory) -> None:
         self._bench.made.append(memory.pid)
+
+
+def _request(command: tuple[str, ...]) -> SpawnRequest:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    return SpawnRequest(command=command, environment={}, stdout=nowhere, stderr=nowhere)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable
 
 from supervisortw.core.notify import Notice
 from supervisortw.errors import Refused, SpawnError
+
+SOCKET = os.open(os.devnull, os.O_RDWR)  # it stands for any
 
 
 class FakeStdin:
@@ -16,10 +18,9 @@ class FakeStdin:
         self.written: dict[str, bytes] = {}
         self.not_kept: set[str] = set()
 
-    @contextmanager
-    def reader(self, name: str) -> Iterator[int]:
+    def reader(self, name: str) -> int:
         self.written[name] = b""
-        yield 77
+        return os.dup(SOCKET)
 
     def adopt(self, name: str) -> bool:
         self.written[name] = b""

@@ -81,6 +81,7 @@ class FakeSpawner:
         self, protocol: IProcessProtocol, request: SpawnRequest
     ) -> Deferred[IProcessTransport]:
         self.requests.append(request)
+        request.close()
         if self.failures:
             return fail(self.failures.pop(0))
         if request.command[0] in self.broken:

@@ -92,6 +92,9 @@ class Place:
         if self.way != PLAIN:
             keys.setdefault("nice", os.getpriority(os.PRIO_PROCESS, 0))
         self.endings.append(Ending())
+        for stream in ("stdin", "stdout", "stderr"):
+            if keys.get(stream) is not None:
+                keys[stream] = os.dup(keys[stream])  # they are the spawner's then
         return self.spawner.spawn(self.endings[-1], SpawnRequest(command=command, **keys))
 
     async def output(self, *command: str, **keys: Any) -> str:

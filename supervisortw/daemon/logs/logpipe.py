@@ -120,7 +120,7 @@ class LogPipe:
         """
         try:
             ends = self._ends
-            if ends is None or ends.owner not in {owner, os.geteuid()}:
+            if ends is None or (ends.owner != owner and ends.owner != os.geteuid()):
                 ends = self._renew(owner)
             return ends.writer()
         except OSError as error:

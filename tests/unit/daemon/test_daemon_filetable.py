@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import resource
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from supervisortw.daemon import filetable as module
-from supervisortw.daemon.filetable import FileTable, close_all
+from supervisortw.daemon.filetable import FileTable
 
 
 def _refuse(what: int) -> None:
@@ -43,7 +42,8 @@ def apart() -> Iterator[FileTable]:
 def pipe() -> Iterator[tuple[int, int]]:
     ends = os.pipe()
     yield ends
-    close_all(ends)
+    for end in ends:
+        os.close(end)
 
 
 class TestBoth:
@@ -60,75 +60,14 @@ class TestBoth:
             table.run(fail)
         assert table.run(lambda: 1) == 1
 
-    def test_descriptors_come_there_in_their_order(
-        self, table: FileTable, pipe: tuple[int, int]
-    ) -> None:
-        reader, writer = pipe
-        table.post([writer])
-        table.post([reader, writer])
-        first = table.run(table.take)
-        second = table.run(table.take)
-        assert (len(first), len(second)) == (1, 2)
+    def test_nowhere_is_open_there(self, table: FileTable) -> None:
+        assert table.run(lambda: os.read(table.nowhere, 1)) == b""
+        assert not table.run(lambda: os.get_inheritable(table.nowhere))
 
-        def use() -> bytes:
-            os.write(first[0], b"one")
-            os.write(second[1], b"two")
-            close_all([first[0], second[1]])
-            return os.read(second[0], 10)
-
-        assert table.run(use) == b"onetwo"
-        table.run(lambda: os.close(second[0]))
-        os.write(writer, b"three")  # ours are what they were
-        assert os.read(reader, 10) == b"three"
-
-    def test_and_back(self, table: FileTable, pipe: tuple[int, int]) -> None:
-        reader, writer = pipe
-        table.post([writer])
-
-        def back() -> None:
-            given = table.take()
-            table.give_back(given)
-            close_all(given)
-
-        table.run(back)
-        [copy] = table.given_back()
-        os.write(copy, b"word")
-        os.close(copy)
-        assert os.read(reader, 10) == b"word"
-
-    def test_what_was_not_taken_is_closed_with_it(self, pipe: tuple[int, int]) -> None:
-        table = FileTable()
-        table.post([pipe[1]])
-        before = set(os.listdir("/dev/fd"))
-        table.close()
-        assert set(os.listdir("/dev/fd")) < before
-
-    def test_nothing_is_there_where_nothing_was_sent(self, table: FileTable) -> None:
-        with pytest.raises(BlockingIOError):
-            table.run(table.take)
-        with pytest.raises(BlockingIOError):
-            table.given_back()
-
-    def test_without_room_for_copies_none_is_left_open(
-        self, monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, int]
-    ) -> None:
-        monkeypatch.setattr(module, "_unshare", _refuse)
-        table = FileTable()
-        table.post(pipe)
-        before = resource.getrlimit(resource.RLIMIT_NOFILE)
-        highest = max(int(name) for name in os.listdir("/dev/fd"))
-        filled = [os.open(os.devnull, os.O_RDONLY)]
-        while filled[-1] <= highest:
-            filled.append(os.open(os.devnull, os.O_RDONLY))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (filled[-1] + 2, before[1]))
-        try:
-            with pytest.raises(OSError, match="Too many open files"):  # there is room for one
-                table.take()
-            os.close(os.open(os.devnull, os.O_RDONLY))
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, before)
-            close_all(filled)
-            table.close()
+    def test_nothing_stays_open(self) -> None:
+        before = os.listdir("/dev/fd")
+        FileTable().close()
+        assert os.listdir("/dev/fd") == before
 
 
 @pytest.mark.needs_linux
@@ -147,9 +86,24 @@ class TestApart:
                         continue
                 return sorted(paths)
 
-            *nowhere, way = apart.run(look)
-        assert nowhere == [os.devnull] * 3
-        assert way.startswith("socket:")
+            assert apart.run(look) == [os.devnull] * 4 + ["anon_inode:[pidfd]"]
+
+    def test_descriptors_are_copied_there(self, apart: FileTable, pipe: tuple[int, int]) -> None:
+        reader, writer = pipe
+        copy = apart.run(lambda: apart.copy(writer))
+        assert not apart.run(lambda: os.get_inheritable(copy))
+        apart.run(lambda: (os.write(copy, b"there"), os.close(copy)))
+        assert os.read(reader, 10) == b"there"
+        os.write(writer, b"here")  # ours is what it was
+        assert os.read(reader, 10) == b"here"
+
+    def test_what_is_not_open_here_cannot_be_copied(
+        self, apart: FileTable, pipe: tuple[int, int]
+    ) -> None:
+        missing = os.dup(pipe[0])
+        os.close(missing)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            apart.run(lambda: apart.copy(missing))
 
     def test_what_is_opened_there_is_not_open_here(self, apart: FileTable) -> None:
         before = os.listdir("/dev/fd")
@@ -209,4 +163,17 @@ def test_where_the_system_refuses_no_thread_is_left(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "_unshare", _refuse)
     table = FileTable()
     assert threading.active_count() == before
+    table.close()
+
+
+def test_where_descriptors_cannot_be_copied_it_is_the_usual_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(self: FileTable, descriptor: int) -> int:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(FileTable, "copy", refuse)
+    table = FileTable()
+    assert not table.is_apart
+    assert os.read(table.nowhere, 1) == b""
     table.close()

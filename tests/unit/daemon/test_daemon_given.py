@@ -8,6 +8,7 @@ from signal import SIGTERM
 import pytest
 from fakes.asking import Asked
 from fakes.daemon import FakeDaemon, program
+from fakes.given import SOCKET
 
 from supervisortw.core.model import Limit, OnDaemonDeath, Stdin, StopStep
 from supervisortw.core.notify import Notice
@@ -21,7 +22,7 @@ NOFILE = Limit(name="nofile", soft=10, hard=20)
 
 def booted(**keys: object) -> FakeDaemon:
     daemon = FakeDaemon(program("web", **keys))
-    daemon.sockets.open["http"] = 7
+    daemon.sockets.open["http"] = SOCKET
     daemon.supervisor.boot()
     return daemon
 
@@ -54,8 +55,8 @@ def test_a_stop_command_has_no_death_signal() -> None:
 
 
 def test_sockets_come_with_their_names() -> None:
-    assert given(sockets=("http",)).listening == (("http", 7),)
-    assert given(stdin_socket="http").stdin == 7
+    assert given(sockets=("http",)).listening == (("http", SOCKET),)
+    assert given(stdin_socket="http").stdin not in {None, SOCKET}, "one that the process can have"
     assert given().stdin is None
 
 
@@ -63,7 +64,7 @@ def test_a_socket_that_is_not_there_is_tried_again() -> None:
     daemon = booted(sockets=("other",))
     assert daemon.stand("web").state is State.BACKOFF
     assert daemon.stand("web").detail.startswith("socket other: in use; next try in")
-    daemon.sockets.open["other"] = 8
+    daemon.sockets.open["other"] = SOCKET
     daemon.pass_time(2)
     assert daemon.stand("web").state is State.RUNNING
 
@@ -180,3 +181,13 @@ def test_it_is_said_for_what_descriptors_are_needed() -> None:
     daemon.supervisor.boot()
     Asked(daemon.supervisor.scale("web", 5))
     assert daemon.rooms == [3, 5]
+
+
+def test_what_was_opened_for_a_start_that_comes_to_nothing_is_closed() -> None:
+    daemon = booted(stdin=Stdin.PIPE)
+    daemon.output("web").not_writable = "No space left on device"
+    daemon.spawner.exit(daemon.pid("web"))
+    before = os.listdir("/dev/fd")
+    daemon.pass_time(10)
+    assert "log not writable" in daemon.stand("web").detail
+    assert os.listdir("/dev/fd") == before

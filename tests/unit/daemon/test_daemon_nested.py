@@ -8,18 +8,18 @@ from supervisortw.daemon.nested import Nested
 
 
 def test_it_is_over_when_the_outermost_one_has_ended() -> None:
-    overs: list[bool] = []
-    nested = Nested(lambda: overs.append(bool(nested)))
-    assert not nested
+    overs: list[int] = []
+    nested = Nested(lambda: overs.append(nested.depth))
+    assert nested.depth == 0
     with nested:
         with nested:
-            assert nested
-        assert nested
+            assert nested.depth == 2
+        assert nested.depth == 1
         assert not overs
-    assert overs == [False], "what follows is not within it any more"
+    assert overs == [0], "what follows is not within it any more"
     with nested:
         pass
-    assert overs == [False] * 2
+    assert overs == [0] * 2
 
 
 def test_it_is_over_also_after_an_error() -> None:
@@ -28,4 +28,4 @@ def test_it_is_over_also_after_an_error() -> None:
     with pytest.raises(KeyError), nested, nested:
         raise KeyError
     assert overs == [1]
-    assert not nested
+    assert nested.depth == 0

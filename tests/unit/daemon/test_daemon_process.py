@@ -73,12 +73,6 @@ class TestStart:
         assert told(first) == told(second)
         assert len(bench.spawner.requests) == 1
 
-    def test_what_was_prepared_is_closed_after_the_spawn(self) -> None:
-        bench = Bench()
-        bench.come_up()
-        assert [each.name for each in bench.prepared] == ["web"]
-        assert bench.preparing == 0
-
     def test_the_next_process_is_of_the_program_as_it_is_then(self) -> None:
         bench = Bench()
         bench.come_up()

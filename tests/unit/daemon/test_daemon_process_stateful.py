@@ -172,10 +172,6 @@ class OneProgram(RuleBasedStateMachine):
         if self.bench.process._is_settled():
             assert all(each.done for each in self.asked)
 
-    @invariant()
-    def nothing_prepared_stays_open(self) -> None:
-        assert self.bench.preparing == 0
-
     def teardown(self) -> None:
         if not hasattr(self, "bench"):
             return

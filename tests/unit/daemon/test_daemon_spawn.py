@@ -103,7 +103,7 @@ class Bench:
         keys.setdefault("stdout", self.output)
         keys.setdefault("stderr", self.output)
         results: list[Any] = []
-        request = SpawnRequest(command=command, **keys)
+        request = with_own_streams(SpawnRequest(command=command, **keys))
         self.spawner.spawn(self.protocol, request).addBoth(results.append)
         return results[0] if results else None
 
@@ -415,7 +415,7 @@ class TestTogether:
             stdout=output,
             stderr=output,
         )
-        bench.spawner.spawn(Recorded(), request).addBoth(results.append)
+        bench.spawner.spawn(Recorded(), with_own_streams(request)).addBoth(results.append)
 
     def test_each_at_the_end_of_the_context(self, bench: Bench) -> None:
         results: list[Any] = []
@@ -425,9 +425,7 @@ class TestTogether:
         before = descriptors()
         with bench.spawner.together():
             for word in ("one", "two"):
-                output = os.dup(bench.output)
-                self.ask(bench, results, "echo", word, output=output)
-                os.close(output)  # as a caller may
+                self.ask(bench, results, "echo", word, output=bench.output)
             assert results == []
             assert bench.watcher.looks == {}
         for transport in results:
@@ -457,19 +455,31 @@ class TestTogether:
         with pytest.raises(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)
 
-    def test_without_descriptors_for_its_streams(
+    @pytest.mark.needs_linux
+    def test_without_descriptors_for_copies_of_its_streams(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def refuse(*args: object) -> int:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
         results: list[Any] = []
-        monkeypatch.setattr(filetable, "_send", refuse)
+        with bench.spawner.together():
+            self.ask(bench, results, "/bin/true", output=bench.output)
+            monkeypatch.setattr(filetable.FileTable, "copy", no_descriptors)
+            before = descriptors()
+        [failure] = results
+        assert str(failure.value) == "cannot start /bin/true: Too many open files"
+        assert not failure.value.permanent
+        assert descriptors() == before - 1, "its stream was closed"
+
+    def test_without_descriptors_for_another_table(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        results: list[Any] = []
+        monkeypatch.setattr(filetable.FileTable, "__init__", no_descriptors)
+        before = descriptors()
         with bench.spawner.together():
             self.ask(bench, results, "/bin/true", output=bench.output)
             [failure] = results
         assert str(failure.value) == "cannot start /bin/true: Too many open files"
-        assert not failure.value.permanent
+        assert descriptors() == before
 
     def test_all_by_the_forker_where_no_session_can_be_made(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
@@ -545,7 +555,8 @@ class TestTogether:
         )
         with bench.spawner.together():
             for _ in range(2):
-                bench.spawner.spawn(Recorded(), request).addCallback(ask_for_more)
+                asked = bench.spawner.spawn(Recorded(), with_own_streams(request))
+                asked.addCallback(ask_for_more)
         made = [len(results)]
         while bench.clock.getDelayedCalls():
             assert len(bench.clock.getDelayedCalls()) == 1
@@ -565,11 +576,10 @@ class TestTogether:
                     command=("pwd",),
                     environment={"PATH": PATH},
                     directory=str(bench.directory / name),
-                    stdout=bench.output,
+                    stdout=os.dup(bench.output),
                     stderr=output,
                 )
                 bench.spawner.spawn(Recorded(), request).addBoth(results.append)
-                os.close(output)
         assert [isinstance(each, Failure) for each in results] == [True, False, True, False]
         for transport in results[1::2]:
             bench.reap(transport)
@@ -600,6 +610,7 @@ class TestTogether:
                     stdout=output,
                     stderr=output,
                 )
+                request = with_own_streams(request)
                 bench.spawner.spawn(Recorded(), request).addBoth(results.append)
         assert isinstance(results[0].value, SpawnError)
         for transport in results[1:]:
@@ -642,6 +653,19 @@ class TestTogether:
         assert len(bench.forks.births) == 1
         assert bench.ask("true", nice=1) is None
         assert len(bench.forks.births) == 2
+
+
+def with_own_streams(request: SpawnRequest) -> SpawnRequest:
+    """Return the same request with copies of its streams, which are the spawner's then."""
+    copies = {each: os.dup(each) for each in request.streams()}
+    stdin = None if request.stdin is None else copies[request.stdin]
+    return request._replace(
+        stdin=stdin, stdout=copies[request.stdout], stderr=copies[request.stderr]
+    )
+
+
+def no_descriptors(*args: object) -> int:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def descriptors() -> int:

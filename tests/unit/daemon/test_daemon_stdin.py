@@ -68,12 +68,11 @@ def follow(pipes: StdinPipes, writers: Writers, store: FakeStore) -> StdinPipes:
 @contextmanager
 def reading(pipes: StdinPipes) -> Iterator[int]:
     """Be a process that keeps its end of the pipe."""
-    with pipes.reader("web") as end:
-        kept = os.dup(end)
+    end = pipes.reader("web")
     try:
-        yield kept
+        yield end
     finally:
-        os.close(kept)
+        os.close(end)
 
 
 def fill(pipes: StdinPipes) -> None:
@@ -144,7 +143,7 @@ def test_a_lost_pipe_is_closed(pipes: StdinPipes, writers: Writers) -> None:
 
 
 def test_the_writing_end_is_not_inherited(pipes: StdinPipes, writers: Writers) -> None:
-    with pipes.reader("web"):
+    with reading(pipes):
         [pipe] = pipes._pipes.values()
         assert not os.get_inheritable(pipe.fileno())
 
@@ -208,7 +207,7 @@ class TestAnotherDaemon:
     def test_it_is_kept_before_the_process_can_have_it(
         self, pipes: StdinPipes, store: FakeStore
     ) -> None:
-        with pipes.reader("web"):
+        with reading(pipes):
             assert set(store.kept) == {"stdin/web"}
 
     def test_it_is_kept_no_longer_when_it_is_closed(
