@@ -233,29 +233,28 @@ def _spawn_failed(life: Life, program: Program, event: Event) -> Step:
     if not life.wanted:
         return life._replace(state=State.STOPPED), ()
     verdict = after_failed_spawn(program, life.tally, event.moment, permanent=event.permanent)
-    return _go_on(_judged(life, verdict))
+    return _go_on(life, verdict)
 
 
 def _died(life: Life, program: Program, event: Event) -> Step:
     assert isinstance(event, Exited)
     if not life.wanted:  # it was stopped while its process was being made
-        judged = life._replace(tally=Tally(), next=State.STOPPED)
+        verdict = Verdict(State.STOPPED, Tally())
     elif event.again:
-        judged = life._replace(wanted=True, tally=Tally(), next=State.WAITING)
+        verdict = Verdict(State.WAITING, Tally())
     else:
         early = life.state is State.STARTING
         uptime, moment = event.uptime, event.moment
         verdict = after_death(program, life.tally, event.code, uptime, moment, early=early)
-        judged = _judged(life, verdict)
     if not event.others_left:
-        return _go_on(judged)
-    return _clear(judged, program, leader_is_gone=True)
+        return _go_on(life, verdict)
+    return _clear(_judged(life, verdict), program, leader_is_gone=True)
 
 
 def _died_stopping(life: Life, program: Program, event: Event) -> Step:
     assert isinstance(event, Exited)
     if not event.others_left:
-        return _go_on(life)
+        return _emptied(life, program, event)
     # There is nobody left whom the stop command could have asked.
     return _escalate(life, program, event) if _is_asking(life, program) else (life, ())
 
@@ -268,7 +267,7 @@ def _asked(life: Life, program: Program, event: Event) -> Step:
 
 
 def _emptied(life: Life, program: Program, event: Event) -> Step:
-    return _go_on(life)
+    return _go_on(life, Verdict(life.next, life.tally, life.delay))
 
 
 def _wait_again(life: Life, program: Program, event: Event) -> Step:
@@ -317,13 +316,14 @@ def _stop_by(life: Life, program: Program) -> Step:
     return stuck, (Signal(signal.SIGKILL), SetTimer(LIMITS.kill_repeat_seconds))
 
 
-def _go_on(life: Life) -> Step:
-    """Nothing is left of the last process: do what ``life.next`` says."""
-    after = life._replace(state=life.next, spawned=False)
-    if after.state is State.WAITING:
+def _go_on(life: Life, verdict: Verdict) -> Step:
+    """Nothing is left of the last process: do what was judged to follow."""
+    state, tally, delay = verdict
+    after = life._replace(state=state, tally=tally, next=state, delay=delay, spawned=False)
+    if state is State.WAITING:
         return after, _ANEW
-    if after.state is State.BACKOFF:
-        return after, (SetTimer(life.delay),)
+    if state is State.BACKOFF:
+        return after, (SetTimer(delay),)
     return after, (CancelTimer(),)
 
 

@@ -132,8 +132,9 @@ class Admission:
                 self._being_made.discard(candidate)
             if not candidate.is_starting:
                 self._starting.discard(candidate)
-        self.look_again(candidate.program.program)
-        if self._queue:
+        if candidate.program.program in self._dependants:
+            self.look_again(candidate.program.program)
+        if self._queue and not self.held.depth:
             self._let_in()
 
     def look_again(self, program: str) -> None:
@@ -164,7 +165,7 @@ class Admission:
 
     def is_next(self, candidate: Candidate) -> bool:
         """True if nothing keeps ``candidate`` out but those who come in just now."""
-        return candidate in self._queue and not self._is_full() and self._start_delay <= 0
+        return candidate in self._queue and self._start_delay <= 0 and not self._is_full()
 
     def is_hopeless(self, candidate: Candidate) -> bool:
         """True if ``candidate`` waits for something that is not even on its way."""

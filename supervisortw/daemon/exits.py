@@ -183,6 +183,7 @@ class SigchldWatcher:
 
 
 ANYBODY = 0
+TELLS_WHO = hasattr(os, "waitid")  # macOS has it since Python 3.13
 
 
 def ended_child() -> int | None:
@@ -190,7 +191,7 @@ def ended_child() -> int | None:
 
     ANYBODY where the system cannot tell.
     """
-    if not hasattr(os, "waitid"):  # macOS, before Python 3.13
+    if not TELLS_WHO:
         return ANYBODY
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

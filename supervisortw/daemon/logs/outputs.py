@@ -87,7 +87,9 @@ class Outputs:
 
     def are_read(self, process: Process) -> bool:
         """True if somebody reads what a process of a former daemon writes to its logs."""
-        return all(self._outputs[name].is_read() for name in _names(process))
+        if not self._outputs[process.name].is_read():
+            return False
+        return process.stderr_logfile is None or self._outputs[process.name + STDERR].is_read()
 
     def notes(self) -> list[str]:
         """Return what an operator should know about logs: what of them was lost, and why."""
