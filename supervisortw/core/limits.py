@@ -120,7 +120,7 @@ class Limits:
     turn_seconds: float = 0.004  # of starts, signals or sockets; then everybody has their turn
     telling_seconds: float = 1.0  # that telling of changes waits for what is more urgent
     changes_untold: int = 10_000  # that wait for it
-    spawns_under_way: int = 32  # processes that are being made at once
+    spawns_under_way: int = 64  # processes that are being made at once
     crowded_seconds: float = 0.1  # for so long others wait until half of these are made
     identity_seconds: float = 1.0  # for so long a user is not looked up again
     environment_file_bytes: int = 64 * 1024
