@@ -84,7 +84,8 @@ class Admission:
         self._letting_in = False
         self._crowded = False
         self._patience: Timer | None = None
-        self.held = Nested(self._let_in)
+        self._held_since: float | None = None
+        self.held = Nested(self._hold_no_more, self._hold)
 
     def configure(self, max_starting: int | None, start_delay: float) -> None:
         """Go on with other settings."""
@@ -181,6 +182,13 @@ class Admission:
         hopeless = [prospect for prospect in missing if not prospect.coming]
         return next(iter(hopeless or missing), None)
 
+    def _hold(self) -> None:
+        self._held_since = self._clock.seconds()
+
+    def _hold_no_more(self) -> None:
+        self._let_in()
+        self._held_since = None
+
     def _let_in(self) -> None:
         if self.held.depth or self._letting_in:  # whom we let in may make room for others at once
             return
@@ -212,8 +220,8 @@ class Admission:
         if self._start_delay > 0 and wait > 0:
             self._look_after(wait)
             return False
-        if self._turn_began is None:
-            self._turn_began = now
+        if self._turn_began is None:  # what went on while they were held has taken its time
+            self._turn_began = now if self._held_since is None else self._held_since
             self._clock.callLater(0, self._next_turn)
         return now - self._turn_began < LIMITS.turn_seconds
 

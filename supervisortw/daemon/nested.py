@@ -6,16 +6,20 @@ from collections.abc import Callable
 
 
 class Nested:
-    """A context that can be entered within itself; calls ``over`` when the outermost one has ended.
+    """A context that can be entered within itself.
 
-    ``depth`` is how often it was entered. What many enter for a moment each has to be as light as that.
+    Calls ``begin`` before the outermost one begins, and ``over`` when it has ended. ``depth`` is how
+    often it was entered. What many enter for a moment each has to be as light as that.
     """
 
-    def __init__(self, over: Callable[[], None]) -> None:
+    def __init__(self, over: Callable[[], None], begin: Callable[[], None] = lambda: None) -> None:
+        self._begin = begin
         self._over = over
         self.depth = 0
 
     def __enter__(self) -> None:
+        if not self.depth:
+            self._begin()
         self.depth += 1
 
     def __exit__(self, *error: object) -> None:

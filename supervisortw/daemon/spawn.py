@@ -146,10 +146,10 @@ class PosixSpawner:
             while self._waiting:
                 assert self._table is not None
                 made: list[tuple[_Order, int | Exception]] = []
-                try:
-                    self._table.run(partial(self._make_alike, self._table, began, made))
-                finally:
-                    with self._telling():
+                with self._telling():
+                    try:
+                        self._table.run(partial(self._make_alike, self._table, began, made))
+                    finally:
                         for order, pid in made:
                             self._tell(order, pid)
                 if self._is_over(began):

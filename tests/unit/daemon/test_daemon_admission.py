@@ -190,6 +190,20 @@ class TestTogether:
         hall.turn()
         assert rounds == [2, 2]
 
+    def test_what_they_were_held_for_takes_its_time_as_well(self) -> None:
+        rounds: list[int] = []
+        hall = self.hall_with(rounds)
+        with hall.admission.held:
+            for number in range(3):
+                hall.ask(f"p{number}", takes=LIMITS.turn_seconds / 2)
+            hall.now += LIMITS.turn_seconds / 2
+        assert rounds == [1]
+        with hall.admission.held:
+            hall.now += LIMITS.turn_seconds
+        assert rounds == [1]
+        hall.turn()
+        assert rounds == [1, 2]
+
     def test_nobody_comes_in_while_they_are_held(self, hall: Hall) -> None:
         with hall.admission.held:
             applicant = hall.ask("a")

@@ -29,3 +29,12 @@ def test_it_is_over_also_after_an_error() -> None:
         raise KeyError
     assert overs == [1]
     assert nested.depth == 0
+
+
+def test_it_begins_once() -> None:
+    depths: list[int] = []
+    nested = Nested(lambda: None, lambda: depths.append(nested.depth))
+    for _ in range(2):
+        with nested, nested:
+            pass
+    assert depths == [0, 0]
