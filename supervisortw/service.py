@@ -19,12 +19,10 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from supervisortw import __version__
-from supervisortw.core.descriptors import needed
 from supervisortw.core.happening import Kind
 from supervisortw.core.memory import Memory
 from supervisortw.core.model import STDERR, Configuration, Process, Settings
 from supervisortw.core.passwd import NOBODY
-from supervisortw.core.plan import Layout
 from supervisortw.daemon import proc
 from supervisortw.daemon.activation import Activated
 from supervisortw.daemon.adopted import AdoptedProcesses
@@ -60,6 +58,7 @@ from supervisortw.daemon.orphans import Orphans
 from supervisortw.daemon.phases import ending
 from supervisortw.daemon.places import make_directories
 from supervisortw.daemon.remembered import Remembered
+from supervisortw.daemon.room import FileRoom
 from supervisortw.daemon.sessions import posix_sessions
 from supervisortw.daemon.slot import Slot
 from supervisortw.daemon.sockets import ProgramSockets
@@ -111,9 +110,9 @@ class DaemonService(Service):
         self._reload_at_once = reload_at_once
         self._opened = False
         self._exit_code = 0
-        self._room_note: str | None = None
         self._disk_differs = False
         self._file_limit = FileLimit()
+        self._room = FileRoom(self._file_limit)
         self._journal = heritage.journal(configuration.settings.state_directory)
         store = self._fetched_store()
         state_directory = configuration.settings.state_directory
@@ -167,8 +166,7 @@ class DaemonService(Service):
                 load=lambda: self._in_thread(in_force.from_disk),
                 apply=self._apply,
                 notes=self.notes,
-                make_room=self._make_room,
-                check_room=self._file_limit.check_room,
+                room=self._room,
                 end=self._end,
                 version=__version__,
                 token=heritage.token,
@@ -417,14 +415,6 @@ class DaemonService(Service):
     def _notify_directory(self) -> str:
         return notify_directory(self.supervisor.configuration.settings.state_directory)
 
-    def _make_room(self, layout: Layout) -> None:
-        """Be allowed to have as many files open as all this needs."""
-        files = needed(layout.processes.values(), len(layout.sockets))
-        note = self._file_limit.raise_to(files)
-        if note is not None and note != self._room_note:
-            log.error("{note}", note=note)
-        self._room_note = note
-
     def notes(self) -> list[str]:
         """Return what an operator should know about the daemon."""
         notes = [*self.listeners.notes(), *self.sockets.notes(), *self.supervisor.outputs.notes()]
@@ -432,8 +422,8 @@ class DaemonService(Service):
         if about_passwords is not None:
             waits = "" if self._factory.peer_login else "; 'peer-login no' waits for one who can"
             notes.append(about_passwords + waits)
-        if self._room_note is not None:
-            notes.append(self._room_note)
+        if self._room.note is not None:
+            notes.append(self._room.note)
         if self._heritage.link is not None and not self._is_held:
             notes.append(HOLDER_NOTE)
         if self._disk_differs:

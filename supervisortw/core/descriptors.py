@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Process, Stdin
 
-# For the daemon's own log, lock, libraries and listeners, and for what is being started.
-OWN = 192
+OWN = 64  # for the daemon's own log, lock, libraries and listeners
+FOR_START = 4  # while a process is being made
 
 
 def needed(processes: Iterable[Process], sockets: int) -> int:
     """Return how many descriptors are needed for ``processes`` and so many listening sockets."""
-    return OWN + LIMITS.sessions + sockets + sum(map(_needed_for, processes))
+    own = OWN + FOR_START * LIMITS.spawns_under_way + LIMITS.sessions
+    return own + sockets + sum(map(_needed_for, processes))
 
 
 def _needed_for(process: Process) -> int:

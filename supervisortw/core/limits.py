@@ -121,6 +121,7 @@ class Limits:
     telling_seconds: float = 1.0  # that telling of changes waits for what is more urgent
     changes_untold: int = 10_000  # that wait for it
     spawns_under_way: int = 64  # processes that are being made at once
+    spawns_in_little_room: int = 4  # the same where programs want more files than may be open
     crowded_seconds: float = 0.1  # for so long others wait until half of these are made
     identity_seconds: float = 1.0  # for so long a user is not looked up again
     environment_file_bytes: int = 64 * 1024

@@ -315,3 +315,14 @@ class ClientSettings:
 def is_program_name(text: str) -> bool:
     """True if a program may be called ``text``."""
     return NAME.match(text) is not None and text not in RESERVED_NAMES
+
+
+def unknown_process(name: str) -> Process:
+    """Return a record for what is in no configuration any more, and only has to be ended."""
+    return Process(
+        name=name,
+        program=name,
+        process=name,
+        command=("(removed)",),
+        auto_restart=AutoRestart.NEVER,
+    )

@@ -55,8 +55,8 @@ class Admission:
     """Lets candidates in, in the order in which they asked.
 
     ``prospect(name)`` tells how the program of that name stands. ``together()`` is a context for those
-    who are let in one after the other. Within the context ``held`` nobody is let in, and all whose turn
-    it is at its end.
+    who are let in one after the other, and ``at_once()`` is how many can be made at once. Within the
+    context ``held`` nobody is let in, and all whose turn it is at its end.
     """
 
     def __init__(
@@ -65,12 +65,14 @@ class Admission:
         prospect: Callable[[str], Prospect],
         *,
         together: Callable[[], AbstractContextManager[object]] = nullcontext,
+        at_once: Callable[[], int] = lambda: LIMITS.spawns_under_way,
         max_starting: int | None = None,
         start_delay: float = 0.0,
     ) -> None:
         self._clock = clock
         self._prospect = prospect
         self._together = together
+        self._at_once = at_once
         self._max_starting = max_starting
         self._start_delay = start_delay
         self._blocked: dict[Candidate, None] = {}
@@ -233,10 +235,10 @@ class Admission:
 
         If that takes long, because some of them hang, nobody waits for it.
         """
-        count = len(self._being_made)
-        if count >= LIMITS.spawns_under_way:
+        count, most = len(self._being_made), self._at_once()
+        if count >= most:
             self._crowded = True
-        elif self._crowded and count <= LIMITS.spawns_under_way // 2:
+        elif self._crowded and count <= most // 2:
             self._relax()
         elif self._crowded and self._patience is None:
             self._patience = self._clock.callLater(LIMITS.crowded_seconds, self._lose_patience)

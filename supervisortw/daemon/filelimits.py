@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Limit
-from supervisortw.errors import SpawnError
 
 STREAMS = 3
 
@@ -27,7 +26,6 @@ class FileLimit:
         self._threads_at_work = 0
         # Numbers below the original limit: a child can be given no others while it holds.
         self._low: list[int] = []
-        self._enough = True
 
     def raise_to(self, needed: int) -> str | None:
         """Raise the soft limit to ``needed`` if it is lower; return what stands against it, if so.
@@ -36,7 +34,6 @@ class FileLimit:
         """
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         unlimited = resource.RLIM_INFINITY
-        self._enough = True
         if soft == unlimited or soft >= needed:
             return None
         allowed = needed if hard == unlimited else min(needed, hard)
@@ -49,7 +46,6 @@ class FileLimit:
             allowed = soft
         if allowed >= needed:
             return None
-        self._enough = False
         return (
             f"{needed} open files are needed and {allowed} are allowed; "
             f"raise the limit before supervisord is started (ulimit -n, or LimitNOFILE= in the unit)"
@@ -59,17 +55,6 @@ class FileLimit:
         """Raise the soft limit as far as it goes, where it is not known yet how much is needed."""
         _, hard = self.original
         self.raise_to(LIMITS.files_at_most if hard == resource.RLIM_INFINITY else hard)
-
-    def check_room(self) -> None:
-        """Raise SpawnError if a program more would take what is kept for those who steer the daemon."""
-        if self._enough:
-            return
-        if not _can_open(LIMITS.files_kept + 1):
-            allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            reason = (
-                f"too many open files: {allowed} are allowed, and the last are kept for clients"
-            )
-            raise SpawnError(reason, permanent=False)
 
     def for_message(self) -> tuple[Limit, ...]:
         """Return what has to be set in a child that was forked from a daemon with a raised limit."""
@@ -144,17 +129,3 @@ class FileLimit:
     def thread_ends(self) -> None:
         """Take note that one of them is done."""
         self._threads_at_work -= 1
-
-
-def _can_open(count: int) -> bool:
-    """Tell whether ``count`` more files can be open at once; whoever closes some leaves gaps."""
-    opened: list[int] = []
-    try:
-        while len(opened) < count:
-            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
-    return True

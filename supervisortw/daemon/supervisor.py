@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from supervisortw.core import lifeevents
 from supervisortw.core.exits import SHUTDOWN
 from supervisortw.core.happening import EventsAnswer, Kind
-from supervisortw.core.model import STDERR, AutoRestart, Configuration, Process
+from supervisortw.core.model import STDERR, Configuration, unknown_process
 from supervisortw.core.notify import Notice
 from supervisortw.core.order import with_dependencies
 from supervisortw.core.plan import Plan, Step, plan
@@ -64,6 +64,7 @@ class Supervisor:
             around.clock,
             self.roster.prospect,
             together=partial(starting, around.journal, around.spawner),
+            at_once=around.room.starts_at_once,
             max_starting=configuration.settings.max_starting,
             start_delay=configuration.settings.start_delay,
         )
@@ -77,7 +78,7 @@ class Supervisor:
             notices=around.notices,
             cgroups=around.cgroups,
             heard=self._heard,
-            check_room=around.check_room,
+            check_room=around.room.check,
         )
         stop_command = StopCommand(
             around.clock, around.spawner, around.sessions, self._preparation.stop_command
@@ -105,7 +106,7 @@ class Supervisor:
             self.outputs,
             self.admission,
             make=lambda record: ManagedProcess(record, means),
-            make_room=around.make_room,
+            make_room=around.room.make,
             forget=self._forget,
             unscaled=around.journal.unscaled,
         )
@@ -127,7 +128,7 @@ class Supervisor:
 
     def boot(self) -> None:
         """Go on with what is there; start what starts by itself, and what that depends on."""
-        self._around.make_room(self._renewal.layout_now(self.configuration))
+        self._around.room.make(self._renewal.layout_now(self.configuration))
         self._around.remembered.load()
         known = {*self._go_on(), *self._prune_remembered()}
         if self._around.left.ending:
@@ -167,7 +168,7 @@ class Supervisor:
                     self._around.journal.gone(name)
                     continue
                 removed.append(name)
-                self._renewal.add(_removed(name))
+                self._renewal.add(unknown_process(name))
             self.roster[name].remember(memory)
         self._renewal.arrange(self.configuration)
         strays = adoption.find_strays(
@@ -486,14 +487,3 @@ class Supervisor:
 def _log_trouble(failure: Failure) -> None:
     failure.trap(LocalError)
     log.error("{error}", error=failure.value)
-
-
-def _removed(name: str) -> Process:
-    """Return a record for what is in no configuration any more, and only has to be ended."""
-    return Process(
-        name=name,
-        program=name,
-        process=name,
-        command=("(removed)",),
-        auto_restart=AutoRestart.NEVER,
-    )

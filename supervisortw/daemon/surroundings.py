@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -30,14 +31,25 @@ from supervisortw.daemon.slot import Slot
 from supervisortw.interfaces import Clock, Sessions, Spawner
 
 
+class Room(Protocol):
+    """Room for the files that processes need."""
+
+    def make(self, layout: Layout) -> None:
+        """Be told for what all files will be needed."""
+
+    def check(self) -> None:
+        """Raise SpawnError while there are too few of them for one more process."""
+
+    def starts_at_once(self) -> int:
+        """Return how many processes can be made at once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """Everything that a `Supervisor` is given, each of it replaceable in a test.
 
     ``load`` reads the configuration file again; it raises ConfigError. ``apply`` applies the changed
     settings and sockets of the daemon itself and returns what the operator should know about it.
-    ``make_room`` is told for what all descriptors will be needed; ``check_room`` raises SpawnError while
-    there are too few of them for one more process.
     ``end`` is called with an exit code once everything has been stopped. ``token`` is a random number,
     hexadecimal, that tells processes of this daemon from those of any other. ``start_clock`` is the time
     by which the system tells when processes were started. ``left`` is what the daemon before has left in
@@ -63,8 +75,7 @@ class Surroundings:
     load: Callable[[], Deferred[Configuration]]
     apply: Callable[[Configuration, Configuration], Deferred[Sequence[str]]]
     notes: Callable[[], Sequence[str]]
-    make_room: Callable[[Layout], None]
-    check_room: Callable[[], None]
+    room: Room
     end: Callable[[int], None]
     version: str
     token: str

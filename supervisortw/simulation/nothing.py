@@ -10,6 +10,8 @@ from twisted.internet.defer import succeed
 from supervisortw.core.annals import Past
 from supervisortw.core.chronicle import Left
 from supervisortw.core.happening import Kind
+from supervisortw.core.limits import LIMITS
+from supervisortw.core.plan import Layout
 from supervisortw.daemon.history import History, LeftEvents
 from supervisortw.daemon.journal import Journal
 from supervisortw.daemon.keptfile import KeptFile
@@ -56,6 +58,20 @@ class Nothing:
 
     def remove(self, name: str) -> None:
         """Do nothing."""
+
+
+class Boundless:
+    """Room for any number of files, as none are opened."""
+
+    def make(self, layout: Layout) -> None:
+        """Do nothing."""
+
+    def check(self) -> None:
+        """Do nothing."""
+
+    def starts_at_once(self) -> int:
+        """Return as many as a daemon makes at once."""
+        return LIMITS.spawns_under_way
 
 
 def _not_simulated(name: str) -> SpawnError:

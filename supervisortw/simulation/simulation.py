@@ -23,6 +23,7 @@ from supervisortw.simulation.clock import SimulatedClock
 from supervisortw.simulation.nothing import (
     NOWHERE,
     TOKEN,
+    Boundless,
     NoHistory,
     NoJournal,
     NoneRemembered,
@@ -76,8 +77,7 @@ class Simulation:
                 load=lambda: fail(Refused("there is nothing to reload")),
                 apply=lambda old, new: succeed(()),
                 notes=tuple,
-                make_room=lambda layout: None,
-                check_room=lambda: None,
+                room=Boundless(),
                 end=self._end,
                 version="",
                 token=TOKEN,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from fakes.events import FakeHistory
-from fakes.given import FakeCgroups, FakeNotices, FakeSockets, FakeStdin
+from fakes.given import FakeCgroups, FakeNotices, FakeRoom, FakeSockets, FakeStdin
 from fakes.journal import FakeJournal
 from fakes.listener import RecordingListener
 from fakes.output import FakeOutput
@@ -38,7 +38,6 @@ from supervisortw.daemon.phases import ending
 from supervisortw.daemon.slot import Slot
 from supervisortw.daemon.supervisor import Supervisor
 from supervisortw.daemon.surroundings import Surroundings
-from supervisortw.errors import SpawnError
 from supervisortw.interfaces import SpawnRequest
 
 DAYBREAK = 1_000_000.0  # the time of day at which the clock has begun
@@ -110,8 +109,7 @@ class FakeDaemon:
         self.applying: Deferred[Sequence[str]] = succeed(())
         self.applied: list[tuple[Configuration, Configuration]] = []
         self.notes: list[str] = []
-        self.rooms: list[int] = []
-        self.crowded = False
+        self.room = FakeRoom()
         self.ended = 0
         self.exit_code: int | None = None
         self.stdin = FakeStdin()
@@ -143,8 +141,7 @@ class FakeDaemon:
                 load=self._load,
                 apply=self._apply,
                 notes=lambda: self.notes,
-                make_room=lambda layout: self.rooms.append(len(layout.processes)),
-                check_room=self._check_room,
+                room=self.room,
                 end=self._end,
                 version="1.2.3",
                 token=TOKEN,
@@ -167,10 +164,6 @@ class FakeDaemon:
         """Whose a process will be has to be on the disk before it is there."""
         mark = request.environment.get(VARIABLE)
         assert mark is None or any(f'"spawn":"{mark}"' in line for line in self.journal.lines[::-1])
-
-    def _check_room(self) -> None:
-        if self.crowded:
-            raise SpawnError("too many open files", permanent=False)
 
     def _output_for(self, process: Process, name: str, path: str) -> FakeOutput:
         output = FakeOutput(f"{name} in {path}")

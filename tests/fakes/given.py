@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from supervisortw.core.limits import LIMITS
 from supervisortw.core.notify import Notice
+from supervisortw.core.plan import Layout
 from supervisortw.errors import Refused, SpawnError
 
 SOCKET = os.open(os.devnull, os.O_RDWR)  # it stands for any
@@ -64,6 +66,24 @@ class FakeNotices:
 
     def close(self, name: str) -> None:
         self.heard.pop(name, None)
+
+
+class FakeRoom:
+    """Room for files; ``made`` tells for how many processes it was made."""
+
+    def __init__(self) -> None:
+        self.made: list[int] = []
+        self.is_full = False
+
+    def make(self, layout: Layout) -> None:
+        self.made.append(len(layout.processes))
+
+    def check(self) -> None:
+        if self.is_full:
+            raise SpawnError("too many open files", permanent=False)
+
+    def starts_at_once(self) -> int:
+        return LIMITS.spawns_in_little_room if self.is_full else LIMITS.spawns_under_way
 
 
 class FakeCgroups:

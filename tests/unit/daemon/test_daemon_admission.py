@@ -214,6 +214,19 @@ class TestTogether:
         assert hall.order == ["a", "b"]
 
 
+class TestAtOnce:
+    def test_so_many_are_made_at_once_and_others_come_in_when_half_of_them_are(self) -> None:
+        most = [2]
+        hall = Hall(slowly=True).open(at_once=lambda: most[0])
+        applicants = [hall.ask(name) for name in "abcde"]
+        assert hall.order == ["a", "b"]
+        applicants[0].made()
+        assert hall.order == ["a", "b", "c"]
+        most[0] = 4
+        applicants[1].made()
+        assert hall.order == ["a", "b", "c", "d", "e"], "as many as are allowed now"
+
+
 class TestMaxStarting:
     def test_so_many_are_starting_at_once(self) -> None:
         hall = Hall().open(max_starting=2)

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Limit
 from supervisortw.daemon.filelimits import FileLimit
-from supervisortw.errors import SpawnError
 
 NOFILE = resource.RLIMIT_NOFILE
 SOFT = 200
@@ -137,54 +135,3 @@ def test_streams_have_numbers_that_the_original_limit_allows() -> None:
 def test_streams_stay_what_they_are_where_nothing_was_raised() -> None:
     with FileLimit().for_child((0, 900, 900)) as streams:
         assert streams == (0, 900, 900)
-
-
-def test_the_last_files_are_kept_from_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    limit = FileLimit()
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (SOFT, SOFT))
-    assert limit.raise_to(SOFT + 1)
-    ours: list[int] = []
-    try:
-        _open(ours, until_left=LIMITS.files_kept + 1)
-        limit.check_room()
-        _open(ours, until_left=LIMITS.files_kept)
-        with pytest.raises(SpawnError, match="too many open files: 200 are allowed") as caught:
-            limit.check_room()
-        assert not caught.value.permanent
-        _open(ours, until_left=0)
-        with pytest.raises(SpawnError, match="too many open files"):
-            limit.check_room()
-        assert limit.raise_to(SOFT) is None
-        limit.check_room()  # nothing has to be kept where there is enough
-    finally:
-        for descriptor in ours:
-            os.close(descriptor)
-
-
-def test_it_counts_how_many_are_left_and_not_which_number_is_next(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    limit = FileLimit()
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (SOFT, SOFT))
-    assert limit.raise_to(SOFT + 1)
-    ours: list[int] = []
-    try:
-        _open(ours, until_left=LIMITS.files_kept - 1)
-        os.close(ours.pop(0))  # a low number is free, and as many are left as have to be kept
-        with pytest.raises(SpawnError, match="too many open files"):
-            limit.check_room()
-        os.close(ours.pop(0))
-        limit.check_room()
-    finally:
-        for descriptor in ours:
-            os.close(descriptor)
-
-
-def _open(ours: list[int], until_left: int) -> None:
-    """Open files until so many more can be opened."""
-    try:
-        while True:
-            ours.append(os.open(os.devnull, os.O_RDONLY))
-    except OSError:
-        for _ in range(until_left):
-            os.close(ours.pop())

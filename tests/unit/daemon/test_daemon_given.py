@@ -180,7 +180,7 @@ def test_it_is_said_for_what_descriptors_are_needed() -> None:
     daemon = FakeDaemon(program("web", processes=3, logfile="none"))
     daemon.supervisor.boot()
     Asked(daemon.supervisor.scale("web", 5))
-    assert daemon.rooms == [3, 5]
+    assert daemon.room.made == [3, 5]
 
 
 def test_what_was_opened_for_a_start_that_comes_to_nothing_is_closed() -> None:

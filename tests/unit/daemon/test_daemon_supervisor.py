@@ -308,12 +308,12 @@ class TestWhatAProcessIsGiven:
     def test_no_room_means_no_process_for_now_and_no_output(self) -> None:
         daemon = FakeDaemon(FIRST)
         daemon.output("first").has_pipe = False
-        daemon.crowded = True
+        daemon.room.is_full = True
         daemon.supervisor.boot()
         assert daemon.stand("first").state is State.BACKOFF
         assert daemon.stand("first").detail.startswith("too many open files")
         assert daemon.output("first").writers == []
-        daemon.crowded = False
+        daemon.room.is_full = False
         daemon.pass_time(10)
         assert daemon.stand("first").state is State.RUNNING
 
@@ -321,7 +321,7 @@ class TestWhatAProcessIsGiven:
         daemon = FakeDaemon(FIRST)
         daemon.supervisor.boot()
         daemon.pass_time(60)
-        daemon.crowded = True
+        daemon.room.is_full = True
         daemon.spawner.exit(daemon.pid("first"), code=1)
         assert daemon.stand("first").state is State.STARTING
 
