@@ -8,13 +8,18 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Process, Stdin
 
 OWN = 64  # for the daemon's own log, lock, libraries and listeners
-FOR_START = 4  # while a process is being made
+FOR_START = (
+    4  # while a process is being made, besides its sockets: its streams, and who tells of it
+)
 
 
 def needed(processes: Iterable[Process], sockets: int) -> int:
     """Return how many descriptors are needed for ``processes`` and so many listening sockets."""
-    own = OWN + FOR_START * LIMITS.spawns_under_way + LIMITS.sessions
-    return own + sockets + sum(map(_needed_for, processes))
+    processes = list(processes)
+    for_start = FOR_START + max([len(each.sockets) for each in processes], default=0)
+    at_once = min(len(processes), LIMITS.spawns_under_way)
+    own = OWN + LIMITS.sessions + sockets
+    return own + at_once * for_start + sum(map(_needed_for, processes))
 
 
 def _needed_for(process: Process) -> int:

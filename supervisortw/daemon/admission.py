@@ -56,7 +56,7 @@ class Admission:
 
     ``prospect(name)`` tells how the program of that name stands. ``together()`` is a context for those
     who are let in one after the other, and ``at_once()`` is how many can be made at once. Within the
-    context ``held`` nobody is let in, and all whose turn it is at its end.
+    context ``held`` nobody is let in; at its end those are for whom the turn of the reactor has time.
     """
 
     def __init__(
@@ -188,8 +188,10 @@ class Admission:
         self._held_since = self._clock.seconds()
 
     def _hold_no_more(self) -> None:
-        self._let_in()
-        self._held_since = None
+        try:
+            self._let_in()
+        finally:
+            self._held_since = None
 
     def _let_in(self) -> None:
         if self.held.depth or self._letting_in:  # whom we let in may make room for others at once

@@ -21,9 +21,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from supervisortw.daemon.getfd import descriptor_of
+
 CLONE_FS = 0x200
 CLONE_FILES = 0x400
-PIDFD_GETFD = 438  # a system call; it has this number on nearly all machines
 STREAMS = 3
 
 T = TypeVar("T")
@@ -89,15 +90,16 @@ class FileTable:
             self._begin.release()
             self._thread.join()
             self._thread = None
-        else:
+        elif self.nowhere >= 0:
             os.close(self.nowhere)
+        self.nowhere = -1
 
     def copy(self, descriptor: int) -> int:
         """There: return a copy of a descriptor of the usual table; the caller closes it.
 
         It closes with an exec. Raises OSError.
         """
-        return _checked(_LIBC.syscall(PIDFD_GETFD, self._usual, descriptor, 0))
+        return descriptor_of(self._usual, descriptor)
 
     # The thread.
 
@@ -122,7 +124,9 @@ class FileTable:
             self._over.release()
 
     def _separate(self) -> int:
-        """Have a table of our own, with nothing in it but the way to the other one; return `nowhere`."""
+        """Have a table of our own, with nearly nothing in it; return `nowhere`. Raises OSError."""
+        if _is_filtered():
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
         # The handler of a signal writes into a pipe that is open in the other table.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         _unshare(CLONE_FS | CLONE_FILES)
@@ -148,15 +152,16 @@ def _no_collection() -> Iterator[None]:
 def _unshare(what: int) -> None:
     if sys.platform != "linux":
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    _checked(_LIBC.unshare(ctypes.c_int(what)))
-
-
-def _checked(result: int) -> int:
-    if result < 0:
+    if ctypes.CDLL(None, use_errno=True).unshare(ctypes.c_int(what)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    return result
 
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_LIBC.syscall.argtypes = [ctypes.c_long] * 4
+def _is_filtered() -> bool:
+    """Tell whether system calls are filtered here (seccomp(2)).
+
+    Then what is needed may be refused in a way that ends the daemon: systemd's usual filter lacks
+    pidfd_getfd(2).
+    """
+    with open("/proc/thread-self/status", "rb") as status:
+        return b"\nSeccomp:\t2\n" in status.read()

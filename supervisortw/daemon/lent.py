@@ -7,18 +7,16 @@ is refused when such a program is started again.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping
 
 from supervisortw.core.memory import Memory
 from supervisortw.core.model import ListeningSocket, Process, UnixAddress
+from supervisortw.daemon.getfd import descriptor_of
 from supervisortw.daemon.living import NO_PIDFD, LivingProcesses
 from supervisortw.daemon.opensocket import FILE, SOCKET
 from supervisortw.interfaces import DescriptorStore
 
-SYS_PIDFD_GETFD = 438  # on every kind of processor
 STDIN = 0
 FIRST_LISTENING = 3
 
@@ -96,16 +94,3 @@ class LentSockets:
                 yield memory, FIRST_LISTENING + process.sockets.index(socket)
             if process.stdin_socket == socket:
                 yield memory, STDIN
-
-
-def descriptor_of(pidfd: int, number: int) -> int:
-    """Return a copy of another process's descriptor. Raises OSError."""
-    if sys.platform != "linux":
-        raise OSError("only Linux has this")
-    libc = ctypes.CDLL(None, use_errno=True)
-    arguments = (ctypes.c_long(each) for each in (SYS_PIDFD_GETFD, pidfd, number, 0))
-    copy = libc.syscall(*arguments)
-    if copy < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-    return int(copy)

@@ -171,7 +171,7 @@ class Preparation:
         try:
             directory = process.directory or _working_directory()
             stdout, stderr = self._outputs.writers(process, _uid(identity))
-        except SpawnError:
+        except BaseException:
             if stdin is not None:
                 os.close(stdin)
             raise

@@ -19,6 +19,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IProcessProtocol, IProcessTransport
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from supervisortw.core.limits import LIMITS
@@ -32,6 +33,8 @@ from supervisortw.daemon.forkerlink import ForkerLink, launch
 from supervisortw.daemon.spawnorder import encode, refusal, search
 from supervisortw.errors import SpawnError
 from supervisortw.interfaces import SpawnRequest
+
+log = Logger(namespace="supervisor")
 
 REASONS = (StepFailed, SpawnError, OSError, ValueError)  # for which there is no process
 
@@ -170,13 +173,16 @@ class PosixSpawner:
     ) -> None:
         """Make the next ones that are to begin in the same directory; note what came of each."""
         order = self._waiting.popleft()
+        if not self._can_start():  # any more
+            made.append((order, _NotHere()))
+            return
         surroundings = order.surroundings
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(_as_asked(*surroundings))
-                if table.is_apart and self._can_start():
+                if table.is_apart:
                     stack.enter_context(self._file_limit.for_children())
-            except (StepFailed, OSError) as error:
+            except REASONS as error:
                 made.append((order, error))
                 return
             made.append((order, self._make(table, order)))
@@ -188,8 +194,6 @@ class PosixSpawner:
 
     def _make(self, table: FileTable, order: _Order) -> int | Exception:
         try:
-            if not self._can_start():
-                return _NotHere()
             return self._run_there(table, order) if table.is_apart else self._run_here(order)
         except NotImplementedError:
             return _NotHere()
@@ -222,7 +226,7 @@ class PosixSpawner:
         except REASONS as error:
             order.started.errback(order.refused(error))
         finally:
-            order.request.close()
+            _close(order.request)
 
     def _run(self, order: _Order, streams: Sequence[int]) -> int:
         path = _first_executable(order.paths)
@@ -291,6 +295,13 @@ class _Order:
             error = StepFailed(error.errno or errno.EIO, "clone")
         assert isinstance(error, StepFailed)
         return refusal(error, self.paths, self.request)
+
+
+def _close(request: SpawnRequest) -> None:
+    try:
+        request.close()
+    except OSError:  # the others are to be told all the same
+        log.failure("the streams of {command} were not open", command=request.command[0])
 
 
 def is_plain(request: SpawnRequest) -> bool:

@@ -17,7 +17,8 @@ from supervisortw.core.born import Born
 from supervisortw.core.memory import Memory
 from supervisortw.core.model import ListeningSocket, TcpAddress, UnixAddress
 from supervisortw.daemon import proc
-from supervisortw.daemon.lent import LentSockets, descriptor_of
+from supervisortw.daemon.getfd import descriptor_of
+from supervisortw.daemon.lent import LentSockets
 from supervisortw.daemon.living import LivingProcesses
 
 

@@ -204,6 +204,16 @@ class TestTogether:
         hall.turn()
         assert rounds == [1, 2]
 
+    def test_what_goes_wrong_at_its_end_does_not_keep_the_others_out(self) -> None:
+        hall = Hall().open()
+        wrong = Applicant(hall, process("wrong"))
+        wrong.admitted = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+        with pytest.raises(ZeroDivisionError), hall.admission.held:
+            hall.admission.ask(wrong)
+        hall.turn(LIMITS.turn_seconds)
+        hall.ask("good")
+        assert hall.order == ["good"]
+
     def test_nobody_comes_in_while_they_are_held(self, hall: Hall) -> None:
         with hall.admission.held:
             applicant = hall.ask("a")

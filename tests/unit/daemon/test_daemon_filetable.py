@@ -24,6 +24,7 @@ def _refuse(what: int) -> None:
 def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileTable]:
     if request.param == "usual":
         monkeypatch.setattr(module, "_unshare", _refuse)
+    monkeypatch.setattr(module, "_is_filtered", lambda: False)
     table = FileTable()
     assert table.is_apart == (request.param == "apart")
     yield table
@@ -177,3 +178,23 @@ def test_where_descriptors_cannot_be_copied_it_is_the_usual_one(
     assert not table.is_apart
     assert os.read(table.nowhere, 1) == b""
     table.close()
+
+
+@pytest.mark.needs_linux
+def test_where_system_calls_are_filtered_it_is_the_usual_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with open("/proc/thread-self/status", "rb") as status:
+        assert b"\nSeccomp:\t" in status.read()
+    monkeypatch.setattr(module, "_is_filtered", lambda: True)
+    monkeypatch.setattr(FileTable, "copy", lambda *_: pytest.fail("a filter may kill for that"))
+    table = FileTable()
+    assert not table.is_apart
+    table.close()
+
+
+def test_it_can_be_closed_twice(table: FileTable) -> None:
+    table.close()
+    before = os.listdir("/dev/fd")
+    table.close()
+    assert os.listdir("/dev/fd") == before

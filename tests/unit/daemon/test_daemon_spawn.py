@@ -469,6 +469,34 @@ class TestTogether:
         assert not failure.value.permanent
         assert descriptors() == before - 1, "its stream was closed"
 
+    @pytest.mark.needs_linux
+    def test_a_limit_that_cannot_be_lowered_is_told_to_each(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse() -> Any:
+            raise ValueError("current limit exceeds maximum limit")
+
+        results: list[Any] = []
+        monkeypatch.setattr(bench.file_limit, "for_children", refuse)
+        with bench.spawner.together():
+            for _ in range(3):
+                self.ask(bench, results, "/bin/true", output=bench.output)
+        texts = [str(failure.value) for failure in results]
+        assert texts == ["cannot start /bin/true: current limit exceeds maximum limit"] * 3
+
+    def test_streams_that_are_not_open_any_more_keep_nobody_else_down(self, bench: Bench) -> None:
+        results: list[Any] = []
+        wrong = os.dup(bench.output)
+        request = SpawnRequest(
+            command=("true",), environment={"PATH": PATH}, stdout=wrong, stderr=wrong
+        )
+        with bench.spawner.together():
+            bench.spawner.spawn(Recorded(), request).addBoth(results.append)
+            self.ask(bench, results, "true", output=bench.output)
+            os.close(wrong)
+        assert isinstance(results[0].value, SpawnError)
+        bench.reap(results[1])
+
     def test_without_descriptors_for_another_table(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
