@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from fakes.daemon import process
 
-from supervisortw.core.descriptors import OWN, needed
+from supervisortw.core.descriptors import FOR_START, OWN, needed
 from supervisortw.core.ended import Ended
 from supervisortw.core.lifecycle import Life
 from supervisortw.core.limits import LIMITS
@@ -101,5 +101,9 @@ def test_how_many_descriptors_are_needed() -> None:
     assert needed([], 2) == own + 2
     plain = process("a")
     rich = process("b", stderr_logfile="/var/log/b.err", stdin=Stdin.PIPE, notify=True)
-    assert needed([plain], 0) == own + 2
-    assert needed([plain, rich], 0) == own + 2 + 6
+    assert needed([plain], 0) == own + 2 + FOR_START
+    assert needed([plain, rich], 0) == own + 2 + 6 + 2 * FOR_START
+    most = LIMITS.spawns_under_way
+    assert needed([plain] * (most + 1), 0) == own + 2 * (most + 1) + most * FOR_START
+    with_sockets = process("c", sockets=("http", "https"))
+    assert needed([with_sockets], 0) == own + 2 + FOR_START + 2
