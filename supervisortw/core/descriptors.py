@@ -8,9 +8,7 @@ from supervisortw.core.limits import LIMITS
 from supervisortw.core.model import Process, Stdin
 
 OWN = 64  # for the daemon's own log, lock, libraries and listeners
-FOR_START = (
-    4  # while a process is being made, besides its sockets: its streams, and who tells of it
-)
+FOR_START = 4  # while a process is made: its streams, and who tells of it; its sockets come on top
 
 
 def needed(processes: Iterable[Process], sockets: int) -> int:
