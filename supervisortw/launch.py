@@ -11,9 +11,9 @@ import sys
 if __name__ == "__main__":
     gc.disable()
     sys.path[:] = os.environ.pop("SUPERVISOR_PYTHON_PATH").split(os.pathsep)
-    from supervisortw.absence import lean
+    from supervisortw.absence import lean, own_hashes
 
-    with lean():
+    with lean(), own_hashes():  # a daemon stretches no passwords
         from supervisortw.tap import main
 
     # What modules are made of stays: to search it for garbage again and again would take as long as

@@ -97,6 +97,62 @@ def test_http_that_is_there_stays() -> None:
     )
 
 
+def test_hashes_come_without_openssl() -> None:
+    run(
+        """
+        import sys
+        from supervisortw.absence import lean, own_hashes
+        with lean(), own_hashes():
+            import supervisortw.tap
+        import hashlib, hmac
+        digest = "6afa9046a9579cad143a384c1b564b9a250d27d6f6a63f9f20bf3a7594c9e2c6"
+        assert hmac.digest(b"key", b"text", "sha256").hex() == digest
+        assert hmac.new(b"key", b"text", "sha256").hexdigest() == digest
+        assert hashlib.new("sha256", b"text").digest() == hashlib.sha256(b"text").digest()
+        libraries = open("/proc/self/maps").read() if sys.platform == "linux" else ""
+        assert "_hashlib" not in sys.modules and "libcrypto" not in libraries
+        """
+    )
+
+
+def test_tls_can_be_had_beside_own_hashes() -> None:
+    run(
+        """
+        from supervisortw.absence import lean, own_hashes
+        with lean(), own_hashes():
+            import supervisortw.tap
+        import OpenSSL.SSL, hashlib, twisted.internet.ssl
+        from supervisortw.remote import tls
+        assert not hasattr(hashlib, "scrypt")
+        """
+    )
+
+
+def test_a_python_without_hashes_of_its_own_keeps_those_of_openssl() -> None:
+    run(
+        """
+        import sys
+        from supervisortw import absence
+        absence.OWN_HASHES = (*absence.OWN_HASHES, "_nosuch")
+        with absence.own_hashes():
+            import hashlib
+        assert "_hashlib" in sys.modules
+        """
+    )
+
+
+def test_openssl_that_is_there_stays() -> None:
+    run(
+        """
+        import _hashlib, sys
+        from supervisortw.absence import own_hashes
+        with own_hashes():
+            import hashlib
+        assert sys.modules["_hashlib"] is _hashlib
+        """
+    )
+
+
 def test_a_client_brings_nothing_that_only_some_commands_need() -> None:
     run(
         """

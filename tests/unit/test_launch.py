@@ -13,7 +13,7 @@ import supervisortw
 LAUNCH = Path(supervisortw.__file__).with_name("launch.py")
 
 ABSENCE = """
-    from contextlib import nullcontext as lean
+    from contextlib import nullcontext as lean, nullcontext as own_hashes
     """
 
 TAP = """
