@@ -42,8 +42,8 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "supervisord = supervisortw.supervisord:main",
-            "supervisorctl = supervisortw.client.main:main",
+            "supervisord = supervisortw.programs:supervisord",
+            "supervisorctl = supervisortw.programs:supervisorctl",
             "pid-proxy = supervisortw.tools.pidproxy:main",
         ],
     },

@@ -73,6 +73,7 @@ LAYERS = {
     "options": layer(VERSION),
     "supervisord": layer("config", "core", "daemon", "errors", "options"),
     "launch": layer("absence", "tap"),
+    "programs": layer("supervisord", "client"),
     "inforce": layer("core", "errors", "config", "daemon", others=("twisted.logger",)),
     "service": layer(
         *("core", "errors", "interfaces", "config", "daemon", "remote", "passwords", "inforce"),
