@@ -13,7 +13,7 @@ from config_fixture_types import Write
 from supervisortw.config.loader import load_client, load_daemon
 from supervisortw.config.sample import sample
 from supervisortw.config.schema import schema
-from supervisortw.config.section import key_infos
+from supervisortw.config.section import OTHER_NAMES, key_infos
 from supervisortw.core.expand import processes_of
 from supervisortw.core.model import (
     ClientSettings,
@@ -119,6 +119,17 @@ def test_examples_of_the_page_can_be_loaded(section: str, write: Write) -> None:
             text = "\n".join([f"<{section} x>", *lines, f"</{section}>", ""])
             found = load_daemon(write(f"<supervisord>\n{NAMED}{HTTP}{text}</supervisord>\n"))
             assert found.warnings == ()
+
+
+def test_the_page_has_the_names_of_supervisor_4() -> None:
+    part = PAGE.split("\nComing from supervisor 4\n", 1)[1].split("\nKeys of", 1)[0]
+    rows = re.findall(r"^(``\w+``(?:, ``\w+``)*) +(none|``[a-z-]+``)", part, re.MULTILINE)
+    documented = {
+        theirs: None if ours == "none" else ours.strip("`")
+        for names, ours in rows
+        for theirs in re.findall(r"\w+", names)
+    }
+    assert {"program": "command", **documented} == OTHER_NAMES
 
 
 def test_blocks_of_the_page_can_be_loaded(write: Write) -> None:
