@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from twisted.internet.error import ProcessDone, ProcessTerminated
 
 from supervisortw.core.ended import Ended
+from supervisortw.core.model import StopScope
 from supervisortw.interfaces import Ending, Escaped
 
+_WHY_ALIVE = {StopScope.SESSION: "left its session", StopScope.LEADER: "outlived it"}
 NAMED = 5  # of processes that have escaped; the rest is counted
 
 
@@ -22,18 +24,20 @@ def ended_by(reason: BaseException, uptime: float) -> Ended:
     return Ended(code=code, signal=reason.signal, core=dumped, uptime=uptime)
 
 
-def told_escaped(escaped: Sequence[Escaped]) -> list[str]:
-    """Return what an operator should know of processes that have left a program's session."""
+def told_escaped(escaped: Sequence[Escaped], scope: StopScope) -> list[str]:
+    """Return what an operator should know of processes that a stop of that scope has not ended."""
     if not escaped:
         return []
-    return [f"{_count(escaped)} left its session: {_named(escaped)} (stop --all-of-it ends them)"]
+    who = f"{_count(escaped)} {_WHY_ALIVE[scope]}"
+    return [f"{who}: {_named(escaped)} (stop --all-of-it ends them)"]
 
 
-def told_ending(ending: Ending) -> list[str]:
-    """Return what came of ending processes that had left a program's session."""
+def told_ending(ending: Ending, scope: StopScope) -> list[str]:
+    """Return what came of ending those that a stop of that scope had not ended."""
     told = []
     if ending.ended:
-        told.append(f"ended {_count(ending.ended)} that left its session: {_named(ending.ended)}")
+        who = f"{_count(ending.ended)} that {_WHY_ALIVE[scope]}"
+        told.append(f"ended {who}: {_named(ending.ended)}")
     for each in ending.left[:NAMED]:
         told.append(f"{each.escaped.pid} ({each.escaped.command}) is still there: {each.reason}")
     return told

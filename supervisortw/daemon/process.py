@@ -125,9 +125,8 @@ class ManagedProcess(InheritedSlot):
         """Return in words who has left its session and is still there. Raises LocalError."""
         if self.memory.spawn is None:
             return ()
-        return told_escaped(
-            await self._means.sessions.find_escaped(self.memory.spawn, self._sid_now)
-        )
+        found = await self._means.sessions.find_escaped(self.memory.spawn, self._sid_now)
+        return told_escaped(found, self.program.stop_scope)
 
     async def end_escaped(self) -> tuple[bool, Sequence[str]]:
         """End who has left its session; return whether all are gone, and what came of it in words.
@@ -144,7 +143,7 @@ class ManagedProcess(InheritedSlot):
         finally:
             self._ending_escaped = False
             self.prospects_changed()
-        return not ending.left, told_ending(ending)
+        return not ending.left, told_ending(ending, self.program.stop_scope)
 
     @property
     def _sid_now(self) -> int:

@@ -145,6 +145,13 @@ def status_of(pid: int) -> dict[str, str]:
         return {key: value.strip() for key, _, value in (line.partition(":") for line in file)}
 
 
+def ticks_of(pid: int) -> int:
+    """Return how much time a process has used, in hundredths of a second."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 def file_limits_of(pid: int) -> tuple[int, int]:
     """Return the soft and the hard limit of open files of a process."""
     with open(f"/proc/{pid}/limits", encoding="ascii") as file:

@@ -110,6 +110,49 @@ def test_no_variable_of_ours_reaches_it_whatever_is_passed(daemon: Daemon) -> No
     assert ours == {f"SUPERVISOR_{word}" for word in OUR_WORDS}
 
 
+def test_its_environment_files_are_read_at_each_start(daemon: Daemon) -> None:
+    first, second = daemon.place / "first.env", daemon.place / "second.env"
+    daemon.environment = {"INHERITED": "inherited", "FIRST": "inherited"}
+    daemon.write(
+        f"""
+        <program sleeper>
+          command sleep 1000
+          environment-file {first}
+          environment-file {second}
+          environment-file -{daemon.place}/missing.env
+          environment OWN=its own
+        </program>
+        """,
+        "environment COMMON=of all",
+    )
+    names = ("INHERITED", "FIRST", "SECOND", "COMMON", "OWN")
+    daemon.save(first, "\n".join(f"{name}=first" for name in names[1:]), 0o600)
+    daemon.save(second, "SECOND=second\nCOMMON=second\nOWN=second\n", 0o600)
+    daemon.start()
+    found = environment_of(_sleeper(daemon))
+    assert [found[name] for name in names] == ["inherited", "first", "second", "of all", "its own"]
+    daemon.save(first, "SECOND=again\nNEW=again\n", 0o600)
+    second.write_text("OWN=again\n")
+    daemon.ask("restart", "sleeper")
+    found = environment_of(_sleeper(daemon))
+    assert [found[name] for name in names] == [
+        *("inherited", "inherited", "again", "of all", "its own"),
+    ]
+    assert found["NEW"] == "again"
+
+
+def test_it_is_not_started_without_an_environment_file_that_it_needs(daemon: Daemon) -> None:
+    path = daemon.place / "web.env"
+    daemon.write(f"<program sleeper>\ncommand sleep 1000\nenvironment-file {path}\n</program>")
+    daemon.start()
+    detail = daemon.wait_for("sleeper", "FATAL").detail
+    assert detail.startswith("environment-file: ")
+    assert f"{path} does not exist" in detail
+    daemon.save(path, "GIVEN=at last\n")
+    daemon.ask("start", "sleeper")
+    assert environment_of(_sleeper(daemon))["GIVEN"] == "at last"
+
+
 def test_its_command_is_split_as_by_a_shell_and_not_run_by_one(daemon: Daemon) -> None:
     daemon.write(
         r"""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import pwd
 import resource
 from collections.abc import Callable, Collection
 
 import pytest
-from functional_account import Account
+from functional_account import ORDINARY, Account
 from functional_daemon import Daemon
-from functional_processes import everybody, is_alive, wait_until_gone
+from functional_processes import everybody, is_alive, status_of, wait_until, wait_until_gone
+from leaving_out import leave_out
 
 # Root makes a daemon of an ordinary user: no limit of processes binds root itself.
 pytestmark = [pytest.mark.needs_linux, pytest.mark.needs_root]
@@ -99,4 +102,57 @@ def test_a_daemon_that_can_make_no_process_ends_when_it_is_told_to(
     assert daemon.ctl("shutdown").returncode == 0
     wait_until_gone(daemon.pid, daemon.holder)
     assert daemon.log_text().endswith(" info supervisord ended\n")
+    assert "Traceback" not in daemon.log_text()
+
+
+@pytest.fixture
+def loner() -> str:
+    """Return a user who has no process, so that the test knows how many there are."""
+    busy = {pwd.getpwnam(name).pw_uid for name in ORDINARY}
+    for each in everybody():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            busy.add(_uid_of(each.pid))
+    for entry in pwd.getpwall():
+        if entry.pw_gid and entry.pw_uid not in {0, *busy}:
+            return entry.pw_name
+    return leave_out("each user of this machine has a process already")
+
+
+def _uid_of(pid: int) -> int:
+    return int(status_of(pid)["Uid"].split()[0])
+
+
+def test_one_whose_user_has_too_many_processes_is_there_when_that_has_fewer(
+    daemon: Daemon, loner: str
+) -> None:
+    """The kernel lets it become that user, and only then refuses it."""
+    daemon.write(f"""
+        <program others>
+          command sleep 1000
+          processes 2
+          user {loner}
+        </program>
+        <program waits>
+          command sleep 1000
+          auto-start no
+          start-retries 1000
+          restart-delay 0.2
+          restart-delay-max 0.2
+          user {loner}
+          limit nproc 1
+        </program>
+        """)
+    daemon.start()
+    wait_until(lambda: daemon.log_text().count("-> RUNNING") == 2, daemon.log_text)
+    done = daemon.ctl("start", "waits")
+    assert done.returncode == 1
+    assert "waits: cannot start " in done.stderr
+    assert REASON in done.stderr
+    row = daemon.status().programs["waits"]
+    assert row.state == "BACKOFF"
+    assert REASON in row.detail
+    wait_until(lambda: daemon.log_text().count("-> BACKOFF") > 2, daemon.log_text)
+    daemon.ask("stop", "others")
+    pid = daemon.wait_for("waits", "RUNNING").pid
+    assert _uid_of(pid) == pwd.getpwnam(loner).pw_uid
     assert "Traceback" not in daemon.log_text()

@@ -18,6 +18,7 @@ from functional_processes import (
     nothing_left_behind,
     stat_of,
     status_of,
+    ticks_of,
     wait_until,
     wait_until_gone,
 )
@@ -365,13 +366,6 @@ def children_of(pid: int) -> set[int]:
     """Return the children of a process, zombies included."""
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
         return set(map(int, file.read().split()))
-
-
-def ticks_of(pid: int) -> int:
-    """Return how much time a process has used, in hundredths of a second."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
-    return int(fields[11]) + int(fields[12])
 
 
 def is_idle(pid: int) -> bool:

@@ -44,6 +44,20 @@ while not os.path.exists(sys.argv[1]):
     time.sleep(0.1)
 signal.pause()
 """
+# Asks for time when it is told to end, and takes it until a file appears.
+LINGERER = f"""
+{TELL}
+def linger(*_):
+    tell("STOPPING=1\\nEXTEND_TIMEOUT_USEC=100000000")
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.05)
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, linger)
+tell("READY=1")
+while True:
+    signal.pause()
+"""
 NO_RETRY = "restart-delay 1000\nrestart-delay-max 1000"
 
 
@@ -165,6 +179,32 @@ class TestReadiness:
         talker.say("READY=1")
         assert restart.wait(PATIENCE) == 0
         assert talker.row().state == "RUNNING"
+
+
+class TestTheEnd:
+    def test_it_can_ask_for_more_time(self, daemon: Daemon) -> None:
+        enough = daemon.place / "enough"
+        lingerer = f"{daemon.python('lingerer', LINGERER)} {enough}"
+        deaf = """/bin/sh -c 'trap "" TERM; echo deaf; while :; do sleep 0.1; done'"""
+        seconds = "stop-wait-seconds 2"
+        daemon.write(
+            f"<program lingerer>\ncommand {lingerer}\nnotify yes\n{seconds}\n</program>\n"
+            f"<program deaf>\ncommand {deaf}\n{seconds}\n</program>"
+        )
+        daemon.start()
+        daemon.wait_for_output("deaf", "deaf")
+        pid = daemon.wait_for("lingerer", "RUNNING").pid
+        stop = daemon.begin(daemon.ctl_command("stop", "lingerer"), stdout=subprocess.PIPE)
+        daemon.wait_for("lingerer", "STOPPING")
+        # One that was told to end later, and asks for nothing, has had its time.
+        assert daemon.ask("stop", "deaf").startswith("deaf: stopped; ended by SIGKILL after ")
+        row = daemon.status().programs["lingerer"]
+        assert (row.state, row.pid) == ("STOPPING", pid)
+        assert is_alive(pid)
+        assert stop.poll() is None
+        enough.touch()
+        said, _ = stop.communicate(timeout=PATIENCE)
+        assert said.decode().startswith("lingerer: stopped; exited with code 0 after ")
 
 
 class TestStatus:

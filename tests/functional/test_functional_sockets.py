@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import pytest
 from functional_daemon import Daemon
 from functional_processes import PATIENCE, descriptors_of, wait_until
 from functional_web import Answer, WebServer
+from leaving_out import leave_out
 
 pytestmark = pytest.mark.needs_linux
 
@@ -45,6 +47,7 @@ PROGRAMS = {
         WSGIServer(answer).run()
         """,
 }
+LIBSYSTEMD = "libsystemd.so.0"
 ANSWER = """
         def answer(environ, start_response):
             if environ["PATH_INFO"] == "/hold":
@@ -215,6 +218,42 @@ def test_a_program_finds_its_sockets_where_systemd_would_put_them(
         assert _said_by(client, str(path)) == b"from 3"
     with socket.socket() as client:
         assert _said_by(client, ("127.0.0.1", free_port)) == b"from 4"
+
+
+def test_the_library_of_systemd_finds_them(daemon: Daemon, free_port: int) -> None:
+    try:
+        ctypes.CDLL(LIBSYSTEMD)
+    except OSError as error:
+        leave_out(f"needs the library of systemd: {error}")
+    child = daemon.python(
+        "child.py",
+        f"""
+        import ctypes, signal, socket
+
+        systemd = ctypes.CDLL({LIBSYSTEMD!r})
+        count = systemd.sd_listen_fds(0)
+        are_listening = [
+            systemd.sd_is_socket(3 + number, family, socket.SOCK_STREAM, 1)
+            for number, family in enumerate((socket.AF_UNIX, socket.AF_INET))
+        ]
+        print("found", count, *are_listening, flush=True)
+        signal.pause()
+        """,
+    )
+    daemon.write(f"""
+        {_socket("one", daemon.place / "one.sock")}
+        {_socket("two", f"127.0.0.1:{free_port}")}
+        <program child>
+          command {child}
+          sockets one two
+        </program>
+        <program bystander>
+          command {child}
+        </program>
+        """)
+    daemon.start()
+    assert daemon.wait_for_output("child", "\n") == "found 2 1 1\n"
+    assert daemon.wait_for_output("bystander", "\n").startswith("found 0 ")
 
 
 def test_a_socket_that_is_taken_fails_the_program_that_needs_it_and_no_other(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 from functional_daemon import Daemon
-from functional_processes import is_alive, session_of, wait_until
+from functional_processes import is_alive, session_of, wait_until, wait_until_gone
 from functional_single import SINGLE
 
 pytestmark = pytest.mark.needs_linux
@@ -78,6 +81,67 @@ def test_stop_ends_everybody_and_answers_when_they_are_gone(daemon: Daemon, kind
     assert answer.startswith(f"family: stopped; ended by {how} after ")
     if "deaf" in kind:
         assert time.monotonic() - began > 0.4
+
+
+class TestTheLeaderAlone:
+    """What ``stop-scope leader`` leaves alone, the test has to end."""
+
+    # The child can tell that no signal has ended it.
+    BODY = "signal.signal(signal.SIGUSR1, lambda *_: note('alive'))\nchild('child')\nwait()"
+
+    @pytest.fixture
+    def family(self, daemon: Daemon) -> Iterator[dict[str, int]]:
+        started = _family(daemon, self.BODY, "stop-scope leader", "restart-delay 0")
+        yield started
+        daemon.ctl("stop", "family")
+        left = [int(line.split()[1]) for line in (daemon.place / "family").read_text().splitlines()]
+        for pid in filter(is_alive, left):
+            os.kill(pid, signal.SIGKILL)
+        wait_until_gone(*left)
+
+    def has_been_left_alone(self, daemon: Daemon, pid: int) -> bool:
+        """Have the child tell that it is there: a signal that was sent before would have ended it."""
+        before = _lines(daemon)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGUSR1)
+        wait_until(lambda: _lines(daemon) != before or not is_alive(pid), "the child tells")
+        return _lines(daemon) == [*before, f"alive {pid}"]
+
+    def test_a_stop_ends_nobody_else_and_tells_who_is_left(
+        self, daemon: Daemon, family: dict[str, int]
+    ) -> None:
+        leader, child = family["leader"], family["child"]
+        assert session_of(leader) == {leader, child}
+        answer = daemon.ask("stop", "family")
+        assert session_of(leader) == {child}
+        assert self.has_been_left_alone(daemon, child)
+        assert answer.startswith("family: stopped; ended by SIGTERM after ")
+        assert f"; 1 process outlived it: {child} (python" in answer
+        assert daemon.status().programs["family"].state == "STOPPED"
+        answer = daemon.ask("stop", "--all-of-it", "family")
+        assert f"; ended 1 process that outlived it: {child} (python" in answer
+        assert not is_alive(child)
+
+    def test_a_deaf_leader_is_killed_and_nobody_else(
+        self, daemon: Daemon, family: dict[str, int]
+    ) -> None:
+        os.kill(family["leader"], signal.SIGSTOP)
+        answer = daemon.ask("stop", "family")
+        assert self.has_been_left_alone(daemon, family["child"])
+        assert not is_alive(family["leader"])
+        assert answer.startswith("family: stopped; ended by SIGKILL after ")
+
+    def test_the_next_leader_does_not_wait_for_what_a_dead_one_leaves_behind(
+        self, daemon: Daemon, family: dict[str, int]
+    ) -> None:
+        os.kill(family["leader"], signal.SIGKILL)
+        wait_until(lambda: _noted(daemon, 4), "the next family")
+        assert self.has_been_left_alone(daemon, family["child"])
+        assert "ending what it left behind" not in daemon.log_text()
+
+
+def _lines(daemon: Daemon) -> list[str]:
+    return (daemon.place / "family").read_text().splitlines()
 
 
 def test_term_is_waited_for_and_kill_comes_after_stop_wait_seconds(daemon: Daemon) -> None:

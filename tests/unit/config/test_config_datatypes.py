@@ -18,6 +18,7 @@ from supervisortw.core.model import (
     Limit,
     LogFormat,
     Stdin,
+    StopScope,
     TcpAddress,
     UnixAddress,
 )
@@ -48,6 +49,8 @@ def _syslog(transport: Transport, host: str, port: int) -> SyslogAddress:
         (datatypes.nice, "19", 19),
         (datatypes.backlog, "65535", 65535),
         (datatypes.stdin, "Pipe", Stdin.PIPE),
+        (datatypes.stop_scope, "session", StopScope.SESSION),
+        (datatypes.stop_scope, "Leader", StopScope.LEADER),
         (datatypes.some_seconds, "0.1", 0.1),
         (datatypes.name, "web", "web"),
         (datatypes.names, "web  db,x , y", ("web", "db", "x", "y")),

@@ -23,6 +23,7 @@ from supervisortw.core.model import (
     OnDaemonDeath,
     Program,
     Stdin,
+    StopScope,
     StopStep,
 )
 
@@ -160,6 +161,12 @@ def test_a_stop_command_comes_before_sigterm(load: Load) -> None:
     )
 
 
+def test_a_stop_can_be_for_the_leader_alone(load: Load) -> None:
+    found = load(program("stop-scope leader")).programs
+    assert found["web"].stop_scope is StopScope.LEADER
+    assert found["db"].stop_scope is StopScope.SESSION
+
+
 def test_where_lines_go_and_how(load: Load) -> None:
     text = (
         "stderr-logfile syslog\nsyslog-address udp:h:99\nsyslog-facility local0\nlog-format text\n"
@@ -206,6 +213,7 @@ def test_a_oneshot_is_done_when_it_has_ended_well(load: Load) -> None:
         ("sockets nothing-like-it", 5, "no <socket nothing-like-it> for <program web>"),
         ("processes 10001", 5, "expected a whole number from 0 to 10000"),
         ("on-daemon-death die", 5, "expected keep or stop"),
+        ("stop-scope tree", 5, "expected session or leader"),
         ("remember perhaps", 5, "bad value 'perhaps' for 'remember' in <program web>"),
         ("syslog-tag x", 5, "syslog-tag means nothing in <program web> without 'logfile syslog'"),
         ("logfile x\nsyslog-address udp:h", 6, "syslog-address means nothing in <program web>"),

@@ -95,6 +95,20 @@ class TestUnderAnother:
         assert kept_back == ()
 
 
+def test_its_own_variables_win_over_those_of_files_and_these_over_all_else() -> None:
+    web = process("web", environment=(("OWN", "own"), ("SUPERVISOR_GROUP_NAME", "own")))
+    base = dict.fromkeys(("BASE", "FILE", "OWN"), "base")
+    given = dict.fromkeys(("FILE", "OWN", "SUPERVISOR_ENABLED", "SUPERVISOR_GROUP_NAME"), "file")
+    assert build(web, base, given) == {
+        "BASE": "base",
+        "FILE": "file",
+        "OWN": "own",
+        "SUPERVISOR_ENABLED": "file",
+        "SUPERVISOR_PROCESS_NAME": "web",
+        "SUPERVISOR_GROUP_NAME": "own",
+    }
+
+
 def test_our_own_variables_say_whose_child_it_is() -> None:
     daemon = {"SUPERVISOR_ENABLED": "no", "SUPERVISOR_PROCESS_NAME": "outer"}
     environment, kept_back = of(None, daemon=daemon)
