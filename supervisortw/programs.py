@@ -1,6 +1,6 @@
-"""``supervisord`` and ``supervisorctl`` as they are called: none of them searches modules for garbage.
+"""``supervisord`` and ``supervisorctl`` as they are called: modules are never searched for garbage.
 
-Python does so while it imports, and once more before it exits. That was a fifth of the time that
+Python does so while it imports them, and once more before it exits. That was a sixth of the time that
 ``supervisorctl status`` takes.
 """
 
@@ -23,8 +23,5 @@ def _run(name: str) -> int:
     module = import_module(name)
     gc.freeze()
     gc.enable()
-    try:
-        code: int = module.main()
-        return code
-    finally:
-        gc.freeze()  # what is left goes with the process
+    code: int = module.main()
+    return code

@@ -46,7 +46,6 @@ OTHER_NAMES: dict[str, str | None] = {
     "stderr_capture_maxbytes": None,
     "stderr_events_enabled": None,
     "stderr_syslog": "stderr-logfile",
-    "serverurl": None,
     # [fcgi-program:x]
     "socket": "sockets",
     "socket_backlog": "backlog",
@@ -65,6 +64,7 @@ OTHER_NAMES: dict[str, str | None] = {
     "port": "socket-name",
     "chmod": "socket-mode",
     "chown": "socket-chown",
+    "serverurl": "socket-name",
     "username": None,
     "password": None,
 }
@@ -172,20 +172,25 @@ class Section(SectionMatcher):  # type: ignore[misc]  # ZConfig has no annotatio
         return info
 
     def _unknown(self, key: str, keys: Mapping[str, Any]) -> str:
-        message = f"unknown key {quoted(key)} in {self.label}"
         name, equals, _ = key.partition("=")
+        message = f"unknown key {quoted(name + equals)} in {self.label}"
         if equals:
-            return f"{message}; between a key and its value stands a space, not '='"
-        ours = OTHER_NAMES.get(name.lower(), name.lower())
+            message += "; between a key and its value stands a space, not '='"
+            if name.lower() in keys:
+                return message
+        return message + self._hint(name.lower(), keys)
+
+    def _hint(self, name: str, keys: Mapping[str, Any]) -> str:
+        ours = OTHER_NAMES.get(name, name)
         if ours is None:
-            return f"{message}; there is nothing like it here"
+            return "; there is nothing like it here"
         if ours in keys:
-            return message + did_you_mean(ours)
+            return did_you_mean(ours)
         types = [type_ for type_, info in self.type.itertypes() if ours in key_infos(info)]
         if not types:
-            return message + did_you_mean(nearest(name, keys))
+            return did_you_mean(nearest(name, keys))
         where = " or ".join(f"<{type_}>" for type_ in types)
-        return f"{message}; {'it' if ours == name.lower() else quoted(ours)} belongs in {where}"
+        return f"; {'it' if ours == name else quoted(ours)} belongs in {where}"
 
     def _forget(self, key: str) -> None:
         info = key_infos(self.type).get(key.lower())

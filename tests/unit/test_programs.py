@@ -28,6 +28,7 @@ MAIN = """
         looked_through("what was imported", imported)
         made = [[]]
         looked_through("what was made", made)
+        atexit.register(looked_through, "what was imported", imported)
         atexit.register(looked_through, "what is left", made)
         return int(sys.argv[1]) if sys.argv[1].isdigit() else sys.exit(sys.argv[1])
     """
@@ -36,7 +37,8 @@ SAID = """\
     while it runs True
     what was imported False
     what was made True
-    what is left False
+    what is left True
+    what was imported False
     """
 
 
@@ -44,7 +46,7 @@ SAID = """\
     ("program", "module"), [("supervisord", ""), ("supervisorctl", "client/main")]
 )
 @pytest.mark.parametrize(("argument", "code"), [("0", 0), ("3", 3), ("it ends by itself", 1)])
-def test_a_program_is_not_searched_for_garbage_before_it_runs_and_after(
+def test_what_a_program_imports_is_never_looked_through_for_garbage(
     tmp_path: Path, program: str, module: str, argument: str, code: int
 ) -> None:
     package = tmp_path / "supervisortw"

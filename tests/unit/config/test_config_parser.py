@@ -85,6 +85,8 @@ def test_empty_section(complain: Complain) -> None:
         ("<group x>\nprograms y\n</group>\n" + around(""), 1, "<group> cannot stand outside of"),
         (around("socket-nme x\n"), 2, "did you mean 'socket-name'?"),
         (around("umask=022\n"), 2, "between a key and its value stands a space, not '='"),
+        (around("numprocs=2\n"), 2, "stands a space, not '='; 'processes' belongs in <program>"),
+        (around("password=secret\n"), 2, "unknown key 'password=' in <supervisord>; between"),
         (around("umask = 022\n"), 2, "write 'umask VALUE', without the '='"),
         (around("umask 022\numask 022\n"), 3, "'umask' is given twice in <supervisord> (line 2)"),
         (around("umask 9\n"), 2, "bad value '9' for 'umask' in <supervisord>: expected an octal"),
