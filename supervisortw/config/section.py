@@ -51,7 +51,7 @@ OTHER_NAMES: dict[str, str | None] = {
     "socket_backlog": "backlog",
     "socket_owner": "owner",
     "socket_mode": "mode",
-    # [supervisord], [unix_http_server] and [inet_http_server]
+    # [supervisord], [unix_http_server], [inet_http_server] and [supervisorctl]
     "childlogdir": "state-directory",
     "logfile_maxbytes": "logfile-size",
     "logfile_backups": "logfile-backups",
